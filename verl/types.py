@@ -1,0 +1,218 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns of the system: what travels between processes.
+
+Letters, used everywhere: P prompt tokens, R response tokens of one row; B rows in a tensor; N packed tokens;
+F frames; H, W pixels; V vocabulary; A position axes (1 for text, 4 for M-RoPE: text, t, h, w).
+
+Values are frozen, and a later stage contains the earlier one, so skipping a stage is a type error. Arrays are
+numpy: this file needs nothing else, and every process can read what another one made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float32]
+
+
+class Grid(NamedTuple):
+    """Size of one medium in patches, before the spatial merge: time, height, width."""
+
+    t: int
+    h: int
+    w: int
+
+    def num_tokens(self, merge_size: int) -> int:
+        """Placeholder tokens the medium takes in an expanded prompt."""
+        return self.t * (self.h // merge_size) * (self.w // merge_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceId:
+    """Which bytes a clip was made from. A file replaced under the same name is another source."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSpec:
+    """How to turn a video file into frames. Equal specs and equal sources give equal pixels."""
+
+    fps: float
+    max_frames: int
+    min_pixels: int
+    max_pixels: int
+    total_pixels: int | None = None
+    min_frames: int = 4
+    align: int = 32  # height and width are multiples of this: 28 for patch-14 families, 32 for patch-16
+    sampler: str = "qwen_utils"
+    resize: str = "tv2-u8-bicubic-aa"
+    decoder: str = "pyav"
+    version: int = 1  # bump when a decoder, sampler or resize rule gives other pixels than before
+
+    def cache_key(self, source: SourceId) -> str:
+        """Name of the one cache entry that holds `source` under this spec: 32 hex digits."""
+        recipe = json.dumps({"spec": asdict(self), "source": asdict(source)}, sort_keys=True)
+        return hashlib.blake2b(recipe.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoMetadata:
+    """Where frames came from. Immutable, because some libraries extend index lists in place."""
+
+    source_fps: float
+    frame_indices: tuple[int, ...]  # [F] in source-frame numbering
+    timestamps: tuple[float, ...]  # [F] presentation times, seconds from the first frame
+    total_frames: int
+    duration: float  # seconds
+    height: int  # of the frames, after the resize
+    width: int
+    source_height: int  # upright, after rotation
+    source_width: int
+    rotation: int  # degrees clockwise that were applied: 0, 90, 180, 270
+    sampler: str
+    decoder: str
+    resize: str
+
+    @property
+    def num_frames(self) -> int:
+        """F."""
+        return len(self.frame_indices)
+
+    @property
+    def sampled_fps(self) -> float:
+        """Frames kept per second of video."""
+        return self.num_frames / max(self.total_frames, 1) * self.source_fps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoClip:
+    """Frames and where they came from; the two never part."""
+
+    frames: NDArray[np.uint8]  # [F, 3, H, W] RGB
+    metadata: VideoMetadata
+
+    def __post_init__(self) -> None:
+        expected = (self.metadata.num_frames, 3, self.metadata.height, self.metadata.width)
+        if self.frames.shape != expected or self.frames.dtype != np.uint8:
+            found = f"{self.frames.dtype} {self.frames.shape}"
+            raise ValueError(f"frames are {found}, their metadata says uint8 {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRef:
+    """What travels instead of pixels: a path, how to read it, and what reading it will give."""
+
+    path: str
+    spec: VideoSpec
+    key: str  # cache key; also the identity of the pixels for every engine
+    entry: str | None  # cache file, None when the clip is decoded from `path` at each use
+    metadata: VideoMetadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One validated row of a data file."""
+
+    id: str
+    where: str  # "train.jsonl:17", for messages
+    problem: str
+    answer: Any  # JSON value: str, int, float, bool, list or dict; never None
+    problem_type: str
+    data_type: str  # "video" | "image" | "text"
+    options: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()  # absolute paths, in placeholder order
+    images: tuple[str, ...] = ()
+    offline_responses: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)  # the row as read, for templates and users' rewards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A question as the engine wants it (collapsed) and as it is trained on (expanded). Siblings share one."""
+
+    record: Record
+    text: str
+    collapsed_ids: Tokens  # one placeholder token per medium
+    ids: Tokens  # [P] one placeholder token per merged patch
+    grids: tuple[Grid, ...]  # one per medium, in order
+    media: tuple[MediaRef, ...]
+
+
+class Source(Enum):
+    """Who wrote a response."""
+
+    POLICY = "policy"
+    GREEDY = "greedy"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """A prompt and one response to it."""
+
+    prompt: Prompt
+    group: int  # siblings of one prompt draw share it
+    index: int  # 0..n-1 among the siblings
+    response_ids: Tokens  # [R], ends with an end-of-sequence token unless truncated
+    rollout_logprobs: Floats  # [R] of the distribution that was sampled from
+    text: str  # the response, decoded
+    truncated: bool
+    source: Source = Source.POLICY
+    weight_version: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        """P + R."""
+        return len(self.prompt.ids) + len(self.response_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A verdict in numbers. `overall` is what is optimised, `parts` are logged and may be used by name."""
+
+    overall: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotScorable:
+    """No verdict is possible (invalid ground truth, failed judge): masked and counted, never a silent 0."""
+
+    reason: str
+
+
+Verdict: TypeAlias = Score | NotScorable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A trajectory and its verdict."""
+
+    trajectory: Trajectory
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experience:
+    """Everything one optimiser step needs to know about one trajectory."""
+
+    trajectory: Trajectory
+    score: Score
+    old_logprobs: Floats  # [R]
+    ref_logprobs: Floats | None  # [R], None without a reference policy
+    values: Floats | None  # [R], None without a critic
+    advantages: Floats  # [R]
+    returns: Floats  # [R]
