@@ -1,0 +1,166 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draws short videos of moving shapes, encodes them as H.264, and writes the questions about them as JSONL.
+
+The same arguments give the same files. Training and validation videos are drawn separately, none is in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from examples.quickstart.questions import KINDS, Scene, Shape
+
+DRAWING_VERSION = 1  # bump when the same seed gives other pixels or other questions than before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFormat:
+    """Size and speed of the videos."""
+
+    seconds: float = 4.0
+    fps: int = 4
+    size: int = 64  # pixels, height and width
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in one video."""
+        return round(self.seconds * self.fps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that determines a data set."""
+
+    kinds: Mapping[str, float]  # name in KINDS -> share
+    train: int = 256
+    val: int = 64
+    seed: int = 0
+    video: VideoFormat = VideoFormat()
+    version: int = DRAWING_VERSION
+
+
+def write_dataset(directory: Path, recipe: Recipe) -> bool:
+    """Writes train.jsonl, val.jsonl and videos/. False if the directory already holds exactly this data set."""
+    manifest = directory / "manifest.json"
+    wanted = json.dumps(asdict(recipe), indent=2, sort_keys=True) + "\n"
+    if manifest.is_file() and manifest.read_text() == wanted:
+        return False
+    manifest.unlink(missing_ok=True)
+    for split, count in (("train", recipe.train), ("val", recipe.val)):
+        rows = write_split(directory, split, count, recipe)
+        (directory / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest.write_text(wanted)
+    return True
+
+
+def write_split(directory: Path, split: str, count: int, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Writes `count` videos below `directory` and yields the row that belongs to each."""
+    turns: Counter[str] = Counter()
+    for index in range(count):
+        rng = random.Random(f"{recipe.seed}/{split}/{index}")
+        (name,) = rng.choices(list(recipe.kinds), list(recipe.kinds.values()))
+        kind = KINDS[name]
+        scene, answer = kind.draw(rng, turns[name], recipe.video.seconds)
+        turns[name] += 1
+        video = Path("videos") / f"{split}-{index:05d}.mp4"
+        write_video(directory / video, paint(scene, recipe.video), recipe.video.fps)
+        yield {
+            "problem_id": f"{split}-{index:05d}",
+            "problem": kind.problem,
+            "answer": answer,
+            "problem_type": kind.problem_type,
+            "data_type": "video",
+            "options": list(kind.options),
+            "videos": [video.as_posix()],
+        }
+
+
+def paint(scene: Scene, video: VideoFormat) -> NDArray[np.uint8]:
+    """The frames of a scene, [F, H, W, 3] RGB."""
+    frames = np.full((video.num_frames, video.size, video.size, 3), scene.ground, dtype=np.uint8)
+    axis = (np.arange(video.size) + 0.5) / video.size
+    for frame, pixels in enumerate(frames):
+        moment = frame / video.fps
+        for shape in scene.shapes:
+            if shape.visible is None or shape.visible[0] <= moment <= shape.visible[1]:
+                pixels[_mask(shape, moment, axis)] = shape.colour
+    return frames
+
+
+def write_video(path: Path, frames: NDArray[np.uint8], fps: int) -> Path:
+    """Encodes frames [F, H, W, 3] RGB, height and width even, as H.264 in MP4; returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+        # A fixed quantiser and one thread: with rate control, equal frames do not give equal bytes.
+        stream = container.add_stream("libx264", rate=fps, options={"qp": "12", "threads": "1", "preset": "fast"})
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _mask(shape: Shape, moment: float, axis: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which pixels [H, W] the shape covers; `axis` [H] holds the pixel centres in frame sizes."""
+    half = shape.size / 2
+    x, y = (
+        _bounce(start + speed * moment, half)
+        for start, speed in zip(shape.start, shape.velocity, strict=True)
+    )
+    across, down = axis[None, :] - x, axis[:, None] - y
+    if shape.form == "disc":
+        return across**2 + down**2 <= half**2
+    width = (down + half) / 2 if shape.form == "triangle" else half
+    return (np.abs(across) <= width) & (np.abs(down) <= half)
+
+
+def _bounce(position: float, margin: float) -> float:
+    """Folds a straight path back into [margin, 1 - margin]."""
+    room = 1 - 2 * margin
+    folded = (position - margin) % (2 * room)
+    return margin + min(folded, 2 * room - folded)
+
+
+def parse_kinds(text: str) -> dict[str, float]:
+    """`colour:3,boolean:1` -> shares by kind; `argparse` reports what is wrong."""
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition(":")
+        if name not in KINDS:
+            raise argparse.ArgumentTypeError(f"unknown kind {name!r}; there are {', '.join(KINDS)}")
+        shares[name] = float(share or 1)
+    return shares
+
+
+def main() -> None:
+    """Writes the data set unless it is already there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, default=Path("outputs/quickstart/data"))
+    parser.add_argument("--kinds", type=parse_kinds, default="colour:1", metavar="NAME:SHARE,...")
+    parser.add_argument("--train", type=int, default=256, help="training videos")
+    parser.add_argument("--val", type=int, default=64, help="validation videos")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    directory = arguments.directory
+    recipe = Recipe(
+        kinds=arguments.kinds, train=arguments.train, val=arguments.val, seed=arguments.seed
+    )
+    written = write_dataset(directory, recipe)
+    print(f"videos: {directory} ({'written' if written else 'already there, reused'})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Teaches a random model the form of an answer, and nothing about the videos.
+
+Every target is the answer to another scene, drawn by lot: the model learns to say `<answer>B</answer>`, and which
+letter is right stays for reinforcement learning to find out. No row's own answer is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import jinja2
+import numpy as np
+import torch
+from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
+from transformers.video_utils import VideoMetadata
+
+from examples.quickstart.questions import KINDS
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """How long and how fast."""
+
+    steps: int = 100
+    batch_size: int = 16
+    lr: float = 1e-3
+    seed: int = 0
+    video_fps: float = 2.0
+
+
+class FormBatches:
+    """Turns rows into processor inputs with a random, well-formed answer each."""
+
+    def __init__(self, model: Path, data: Path, settings: WarmUp) -> None:
+        self.processor = AutoProcessor.from_pretrained(model)
+        self.template = jinja2.Template(Path(__file__).with_name("prompt.jinja").read_text())
+        self.data = data
+        self.settings = settings
+        self.rng = random.Random(settings.seed)
+
+    def draw(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Model inputs for one batch, with `labels` [B, P + R] that are -100 outside of the answers."""
+        texts, videos, answers = [], [], []
+        for row in self.rng.choices(rows, k=self.settings.batch_size):
+            texts.append(self.prompt(row))
+            videos.append(read_frames(self.data / row["videos"][0], self.settings.video_fps))
+            answers.append(f"<answer>{self.random_answer(row)}</answer><|im_end|>")
+        batch = self.processor(
+            text=[text + answer for text, answer in zip(texts, answers, strict=True)],
+            videos=[frames for frames, _ in videos],
+            video_metadata=[metadata for _, metadata in videos],
+            do_resize=False,
+            do_sample_frames=False,
+            padding=True,
+            return_tensors="pt",
+        )
+        labels = torch.full_like(batch["input_ids"], -100)
+        for row_labels, ids, mask, answer in zip(
+            labels, batch["input_ids"], batch["attention_mask"], answers, strict=True
+        ):
+            end = int(mask.sum())
+            start = end - len(self.processor.tokenizer.encode(answer))
+            row_labels[start:end] = ids[start:end]
+        return {**batch, "labels": labels}
+
+    def prompt(self, row: Row) -> str:
+        """The chat text that ends where the answer begins."""
+        text = self.template.render(row).replace("<video>", "")
+        content = [{"type": "video"}, {"type": "text", "text": text}]
+        return self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+
+    def random_answer(self, row: Row) -> str:
+        """A valid answer to this kind of question, drawn without a look at the row's video or answer."""
+        kind = next(kind for kind in KINDS.values() if kind.problem == row["problem"])
+        return kind.draw(self.rng, self.rng.randrange(840), 4.0)[1]
+
+
+def read_frames(path: Path, video_fps: float) -> tuple[torch.Tensor, VideoMetadata]:
+    """Frames [F, 3, H, W] uint8 at about `video_fps`, and where they came from."""
+    with av.open(str(path)) as container:
+        source_fps = float(container.streams.video[0].average_rate)
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    indices = list(range(0, len(frames), max(round(source_fps / video_fps), 1)))
+    metadata = VideoMetadata(
+        fps=source_fps,
+        frames_indices=indices,
+        total_num_frames=len(frames),
+        duration=len(frames) / source_fps,
+    )
+    kept = np.stack([frames[index] for index in indices])
+    return torch.from_numpy(kept).permute(0, 3, 1, 2), metadata
+
+
+def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
+    """Trains the model at `model` and saves it at `output`. False if `output` was made with these settings."""
+    marker = output / "warm_up.json"
+    wanted = json.dumps(asdict(settings), indent=2) + "\n"
+    if marker.is_file() and marker.read_text() == wanted:
+        return False
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    batches = FormBatches(model, data, settings)
+    network = Qwen3VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.0)
+    for step in range(1, settings.steps + 1):
+        loss = network(**batches.draw(rows)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 20 == 0:
+            print(f"warm-up step {step}: loss {loss.item():.3f}")
+    shutil.copytree(model, output, dirs_exist_ok=True)
+    network.save_pretrained(output)
+    marker.write_text(wanted)
+    return True
+
+
+def main() -> None:
+    """Warms up unless the output directory already holds the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("outputs/quickstart/random"))
+    parser.add_argument("--data", type=Path, default=Path("outputs/quickstart/data"))
+    parser.add_argument("--output", type=Path, default=Path("outputs/quickstart/model"))
+    parser.add_argument("--steps", type=int, default=WarmUp().steps)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    settings = WarmUp(steps=arguments.steps, seed=arguments.seed)
+    trained = warm_up(arguments.model, arguments.data, arguments.output, settings)
+    print(f"warmed-up model: {arguments.output} ({'trained' if trained else 'already there, reused'})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""A real engine for tests: a `VllmServer` in a thread, and what transformers says about its log-probs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+
+from verl.models.adapter import ModelAdapter
+from verl.rollout.engine import SamplingPlan
+from verl.rollout.options import EngineOptions
+from verl.rollout.server import VllmServer
+from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip
+
+
+class LiveServer:
+    """A server and its event loop. Also the client through which a sender in this process talks to it."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.server = self.run(self._construct(options))
+        self.run(self.server.start())
+
+    async def _construct(self, options: EngineOptions) -> VllmServer:
+        return VllmServer(options)
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float = 240) -> Any:
+        return self.submit(coroutine).result(timeout)
+
+    def generate(self, prompts: list[Prompt], plan: SamplingPlan) -> list[Trajectory]:
+        """All groups at once; rows in order of group and index."""
+        return self.run(self.generating(prompts, plan))
+
+    async def generating(self, prompts: list[Prompt], plan: SamplingPlan) -> list[Trajectory]:
+        async def group(place: int, prompt: Prompt) -> list[Trajectory]:
+            return [row async for row in self.server.generate_group(prompt, place, plan)]
+
+        groups = await asyncio.gather(*(group(place, prompt) for place, prompt in enumerate(prompts)))
+        return sorted((row for rows in groups for row in rows), key=lambda row: (row.group, row.index))
+
+    def close(self) -> None:
+        self.run(self.server.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    # vLLM's weight-sync client protocol
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        self.run(self.server.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info)))
+
+    def start_weight_update(self) -> None:
+        self.run(self.server.start_weight_update())
+
+    def update_weights(self, update_info: Any) -> None:
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        self.run(self.server.update_weights(WeightTransferUpdateRequest(update_info=update_info)))
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        self.run(self.server.finish_weight_update())
+        if weight_version is not None:
+            self.run(self.server.update_weight_version(weight_version))
+
+
+class ModuleWeights:
+    """Weights of a module that is not sharded."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+
+    def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        return [(name, p.dtype, tuple(p.shape)) for name, p in self.module.named_parameters()]
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self.module.named_parameters()
+
+
+def make_prompt(adapter: ModelAdapter, question: str, media: tuple[MediaRef, ...] = ()) -> Prompt:
+    text = adapter.render(question, len(media))
+    collapsed = adapter.encode(text)
+    expanded = adapter.expand(collapsed, [ref.metadata for ref in media])
+    record = Record(
+        id=question, where="test:1", problem=question, answer="A", problem_type="open", data_type="video"
+    )
+    return Prompt(
+        record=record,
+        text=text,
+        collapsed_ids=collapsed,
+        ids=expanded.ids,
+        grids=expanded.grids,
+        media=media,
+    )
+
+
+class Reference:
+    """The same model in transformers, unpacked and unbatched: one forward pass per response."""
+
+    def __init__(self, model_path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+            model_path, dtype=dtype, attn_implementation="sdpa"
+        ).to(device)
+        self._processor = AutoProcessor.from_pretrained(model_path)
+
+    @torch.no_grad()
+    def perturb(self, std: float, seed: int = 0) -> None:
+        """Change every weight, those of the vision tower and of the embedding too."""
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in self.model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator) * std
+            parameter += noise.to(parameter.device, parameter.dtype)
+
+    @torch.no_grad()
+    def logprobs(
+        self, row: Trajectory, temperature: float, clips: Mapping[str, VideoClip] | None = None
+    ) -> np.ndarray:
+        """[R]. Vision features go where the prompt has placeholders; the response is text whatever it holds."""
+        model, core = self.model, self.model.model
+        num_prompt = len(row.prompt.ids)
+        ids = (
+            torch.from_numpy(np.concatenate([row.prompt.ids, row.response_ids])).long()[None].to(model.device)
+        )
+        embeds = core.get_input_embeddings()(ids)
+        positions, mask, deep = self._text_positions(ids.shape[1]), None, None
+        if row.prompt.media:
+            pixels, grid = self._pixels([(clips or {})[ref.key] for ref in row.prompt.media])
+            features = core.get_video_features(pixels, grid, return_dict=True)
+            mask = ids == model.config.video_token_id
+            mask[0, num_prompt:] = False
+            embeds = embeds.masked_scatter(
+                mask[..., None], torch.cat(list(features.pooler_output)).to(embeds)
+            )
+            deep = [torch.cat(list(level)) for level in features.deepstack_features]
+            positions = self._positions(ids, num_prompt, grid)
+        hidden = core.language_model(
+            input_ids=None,
+            inputs_embeds=embeds,
+            position_ids=positions,
+            use_cache=False,
+            visual_pos_masks=mask,
+            deepstack_visual_embeds=deep,
+        ).last_hidden_state[0, num_prompt - 1 : -1]
+        logprobs = (model.lm_head(hidden).float() / temperature).log_softmax(-1)
+        return logprobs.gather(-1, ids[0, num_prompt:, None])[:, 0].cpu().numpy()
+
+    def _pixels(self, clips: list[VideoClip]) -> tuple[torch.Tensor, torch.Tensor]:
+        videos = self._processor.video_processor(
+            videos=[torch.from_numpy(np.array(clip.frames)) for clip in clips],
+            do_resize=False,
+            do_sample_frames=False,
+            return_tensors="pt",
+        )
+        device, dtype = self.model.device, self.model.dtype
+        return videos["pixel_values_videos"].to(device, dtype), videos["video_grid_thw"].to(device)
+
+    def _text_positions(self, length: int) -> torch.Tensor:
+        return torch.arange(length, device=self.model.device).expand(4, 1, length)
+
+    def _positions(self, ids: torch.Tensor, num_prompt: int, grid: torch.Tensor) -> torch.Tensor:
+        prompt = ids[:, :num_prompt]
+        kinds = (prompt == self.model.config.video_token_id).int() * 2
+        axes, _ = self.model.model.get_rope_index(prompt, mm_token_type_ids=kinds, video_grid_thw=grid)
+        num_response = ids.shape[1] - num_prompt
+        rest = axes.max() + 1 + torch.arange(num_response, device=ids.device).expand(3, 1, num_response)
+        return torch.cat([self._text_positions(ids.shape[1])[:1], torch.cat([axes, rest], dim=-1)])

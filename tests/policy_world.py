@@ -1,0 +1,183 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builders for tests of the policy: prompts with clips made in memory, rows with random responses, gloo ranks."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from verl.config.model import FsdpConfig, ModelConfig, OffloadConfig, OptimConfig
+from verl.fsdp.build import Blueprint
+from verl.fsdp.packing import Packer
+from verl.fsdp.patches import PatchCache
+from verl.fsdp.policy import PolicySettings, TrainingSettings
+from verl.models.adapter import ModelAdapter
+from verl.types import (
+    Experience,
+    MediaRef,
+    Prompt,
+    Record,
+    Score,
+    Trajectory,
+    VideoClip,
+    VideoMetadata,
+    VideoSpec,
+)
+
+FAR = 1 << 40  # a budget that never binds
+
+
+class MemoryReader:
+    """Clips by key, and how often each was asked for."""
+
+    def __init__(self) -> None:
+        self.clips: dict[str, VideoClip] = {}
+        self._seen: list[str] = []
+
+    @property
+    def opens(self) -> int:
+        return len(self._seen)
+
+    @property
+    def distinct(self) -> int:
+        return len(set(self._seen))
+
+    def load(self, ref: MediaRef) -> VideoClip:
+        self._seen.append(ref.key)
+        return self.clips[ref.key]
+
+    def clear(self) -> None:
+        self._seen.clear()
+
+
+class World:
+    """An adapter, clips for it, and rows about them."""
+
+    def __init__(self, adapter: ModelAdapter, *, shared_prompt: bool = True, max_bytes: int = FAR) -> None:
+        self.adapter = adapter
+        self.reader = MemoryReader()
+        self.patches = PatchCache(self.reader, adapter, max_bytes)
+        self.packer = Packer(adapter, self.patches, shared_prompt)
+
+    def clip(self, key: str, *, frames: int = 4, height: int = 64, width: int = 64) -> MediaRef:
+        metadata = VideoMetadata(
+            source_fps=4.0,
+            frame_indices=tuple(range(0, 2 * frames, 2)),
+            timestamps=tuple(i / 2 for i in range(frames)),
+            total_frames=2 * frames,
+            duration=frames / 2,
+            height=height,
+            width=width,
+            source_height=height,
+            source_width=width,
+            rotation=0,
+            sampler="test",
+            decoder="test",
+            resize="test",
+        )
+        rng = np.random.default_rng(sum(key.encode()))
+        pixels = rng.integers(0, 256, (frames, 3, height, width), dtype=np.uint8)
+        self.reader.clips[key] = VideoClip(frames=pixels, metadata=metadata)
+        spec = VideoSpec(fps=2.0, max_frames=frames, min_pixels=1, max_pixels=height * width)
+        return MediaRef(path=f"{key}.mp4", spec=spec, key=key, entry=None, metadata=metadata)
+
+    def prompt(self, text: str, *clips: MediaRef) -> Prompt:
+        rendered = self.adapter.render("<video>" * len(clips) + text, len(clips))
+        collapsed = self.adapter.encode(rendered)
+        expanded = self.adapter.expand(collapsed, [clip.metadata for clip in clips])
+        record = Record(
+            id=text, where=f"test:{text}", problem=text, answer="A", problem_type="open", data_type="video"
+        )
+        return Prompt(
+            record=record,
+            text=rendered,
+            collapsed_ids=collapsed,
+            ids=expanded.ids,
+            grids=expanded.grids,
+            media=clips,
+        )
+
+    def rows(self, prompt: Prompt, group: int, lengths: Sequence[int]) -> list[Trajectory]:
+        """Random responses of ordinary tokens."""
+        rng = np.random.default_rng(group + 1)
+        size = min(self.adapter.banned_ids, default=self.adapter.config.get_text_config().vocab_size)
+        return [
+            Trajectory(
+                prompt=prompt,
+                group=group,
+                index=index,
+                response_ids=rng.integers(0, size, length).astype(np.int32),
+                rollout_logprobs=np.full(length, -3.0, np.float32),
+                text="",
+                truncated=False,
+            )
+            for index, length in enumerate(lengths)
+        ]
+
+
+def experience(row: Trajectory) -> Experience:
+    """A row with numbers that depend on its group and index only."""
+    rng = np.random.default_rng(1000 * row.group + row.index)
+    length = len(row.response_ids)
+
+    def stream(scale: float) -> Any:
+        return (scale * rng.standard_normal(length)).astype(np.float32)
+
+    return Experience(
+        trajectory=row,
+        score=Score(overall=1.0),
+        old_logprobs=stream(0.1) - np.float32(6),
+        ref_logprobs=stream(0.1) - np.float32(6),
+        values=None,
+        advantages=stream(1.0),
+        returns=np.zeros(length, np.float32),
+    )
+
+
+def policy_settings(**changes: Any) -> PolicySettings:
+    blueprint = Blueprint(model=ModelConfig(**changes.pop("model", {})), fsdp=FsdpConfig(**changes.pop("fsdp", {})))
+    defaults = {"offload": OffloadConfig(), "temperature": 1.0, "token_budget": 600}
+    return PolicySettings(blueprint=blueprint, **{**defaults, **changes})
+
+
+def training_settings(**changes: Any) -> TrainingSettings:
+    defaults = {
+        "optim": OptimConfig(lr=1e-3),
+        "num_training_steps": 10,
+        "loss": "default",
+        "num_epochs": 1,
+        "max_grad_norm": 1.0,
+        "token_budget": 600,
+    }
+    return TrainingSettings(**{**defaults, **changes})
+
+
+def run_ranks(function: Callable[..., None], world_size: int, *arguments: Any) -> None:
+    """Call `function(rank, *arguments)` in gloo processes; any failure is raised here."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    mp.spawn(_rank, (function, world_size, port, arguments), nprocs=world_size)
+
+
+def one_rank(directory: Path) -> None:
+    """Make this process a process group of its own, if it is none yet."""
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", init_method=f"file://{directory}/rendezvous", rank=0, world_size=1)
+
+
+def _rank(rank: int, function: Callable[..., None], world_size: int, port: int, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
+    try:
+        function(rank, *arguments)
+    finally:
+        dist.destroy_process_group()

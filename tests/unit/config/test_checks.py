@@ -1,0 +1,158 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from verl.config.checks import SAMPLING_KEYS, check, split_location
+from verl.config.load import load
+from verl.errors import ConfigError
+
+
+@pytest.fixture
+def valid(tmp_path: Path) -> list[str]:
+    """Arguments that break no rule."""
+    (tmp_path / "rows.json").touch()
+    (tmp_path / "model").mkdir()
+    return [
+        f"data.train_files={tmp_path}/rows.json",
+        f"data.val_files={tmp_path}/rows.json",
+        f"worker.actor.model.model_path={tmp_path}/model",
+        "worker.rollout.n=4",
+    ]
+
+
+def broken(arguments: list[str]) -> list[str]:
+    try:
+        check(load(arguments))
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
+
+
+def test_a_valid_configuration_breaks_no_rule(valid):
+    assert broken(valid) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["data.rollout_batch_size=100"],
+            "data.rollout_batch_size=100 is not a multiple of worker.actor.global",
+        ),
+        (["worker.rollout.n=1"], "worker.rollout.n=1: algorithm.adv_estimator=grpo compares"),
+        (
+            ["worker.rollout.tensor_parallel_size=3"],
+            "worker.rollout.tensor_parallel_size=3 does not divide the 8",
+        ),
+        (["worker.actor.fsdp.fsdp_size=3"], "worker.actor.fsdp.fsdp_size=3 does not divide the 8 processes"),
+        (["worker.ref.fsdp.fsdp_size=3"], "worker.ref.fsdp.fsdp_size=3 does not divide the 8 processes"),
+        (["worker.actor.max_token_len_per_gpu=1023"], "worker.actor.max_token_len_per_gpu=1023 is less than"),
+        (["worker.rollout.max_model_len=1023"], "worker.rollout.max_model_len=1023 is less than"),
+        (
+            ["worker.rollout.max_num_batched_tokens=1023"],
+            "worker.rollout.max_num_batched_tokens=1023 is less",
+        ),
+        (["worker.rollout.top_p=0"], "worker.rollout.top_p=0.0: must be above 0"),
+        (["worker.rollout.top_k=0"], "worker.rollout.top_k=0: must be at least 1, or -1"),
+        (["worker.rollout.temperature=0"], "worker.rollout.temperature=0.0: must be above 0"),
+        (["worker.rollout.gpu_memory_utilization=1.5"], "worker.rollout.gpu_memory_utilization=1.5: must be"),
+        (
+            ["worker.rollout.val_override_config.temperatur=1"],
+            "worker.rollout.val_override_config.temperatur: not a sampling key; did you mean 'temperature'?",
+        ),
+        (["worker.actor.clip_ratio_low=0"], "worker.actor.clip_ratio_low=0.0: must be above 0"),
+        (["worker.actor.clip_ratio_low=1"], "worker.actor.clip_ratio_low=1.0: must be below 1"),
+        (["worker.actor.clip_ratio_dual=1"], "worker.actor.clip_ratio_dual=1.0: must be above 1"),
+        (["worker.actor.optim.lr=-1"], "worker.actor.optim.lr=-1.0: must not be negative"),
+        (["worker.actor.optim.lr=.nan"], "worker.actor.optim.lr=nan: must not be negative"),
+        (["worker.actor.optim.betas=[0.9,1.0]"], "worker.actor.optim.betas=[0.9, 1.0]: both must be"),
+        (["worker.actor.optim.lr_warmup_ratio=2"], "worker.actor.optim.lr_warmup_ratio=2.0: is a share"),
+        (["trainer.save_freq=0"], "trainer.save_freq=0: must be at least 1, or -1"),
+        (["trainer.val_freq=-2"], "trainer.val_freq=-2: must be at least 1, or -1"),
+        (["trainer.max_steps=0"], "trainer.max_steps=0: must be at least 1"),
+        (["data.video_max_frames=2"], "data.video_: min_frames=4 is more than max_frames=2"),
+        (["data.video_max_pixels=1000"], "data.video_: min_pixels=262144 is more than max_pixels=1000"),
+        (["data.val_video_max_pixels=9"], "data.val_video_ (or data.video_): min_pixels=262144 is more than"),
+        (["worker.reward.accuracy_weight=0.5"], "worker.reward.accuracy_weight=0.5 and"),
+        (
+            ["worker.reward.reward_function=no.py:f"],
+            "worker.reward.reward_function=no.py:f: there is no file no.py",
+        ),
+        (
+            ["worker.reward.reward_function=no.py"],
+            "worker.reward.reward_function=no.py: there is no file no.py",
+        ),
+        (["worker.actor.model.model_path=null"], "worker.actor.model.model_path is not set"),
+        (
+            ["worker.actor.model.model_path=./no"],
+            "worker.actor.model.model_path=./no: there is no such folder",
+        ),
+        (["data.format_prompt=no.jinja"], "data.format_prompt=no.jinja: there is no such path"),
+        (["data.image_dir=no"], "data.image_dir=no: there is no such path"),
+        (["trainer.load_checkpoint_path=no"], "trainer.load_checkpoint_path=no: there is no such path"),
+        (
+            ["data.train_files=no.json@train"],
+            "data.train_files=no.json@train: there is no such file or folder",
+        ),
+        (["data.train_files=[]"], "data.train_files is empty"),
+        (["data.val_files=[]"], "data.val_files is empty"),
+        (
+            ["data.video_source_mode=preprocessed_only"],
+            "data.preprocessed_video_dir=None: data.video_source_mode=preprocessed_only needs",
+        ),
+        (
+            ["data.val_video_source_mode=preprocessed_only"],
+            "data.val_preprocessed_video_dir=None: data.val_video_source_mode=preprocessed_only needs",
+        ),
+        (
+            ["worker.actor.ulysses_size=2"],
+            "worker.actor.ulysses_size=2: sequence parallelism is not available yet; set it to 1",
+        ),
+    ],
+)
+def test_a_broken_rule_names_the_key_and_its_value(valid, arguments: list[str], message: str):
+    assert any(line.startswith(message) for line in broken([*valid, *arguments])), broken(
+        [*valid, *arguments]
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data.val_files=[]", "trainer.val_before_train=false"],
+        ["data.train_files=[]", "trainer.val_only=true"],
+        ["worker.rollout.tensor_parallel_size=3", "trainer.device=cpu"],
+        ["worker.ref.fsdp.fsdp_size=3", "algorithm.disable_kl=true"],
+        ["worker.rollout.max_num_batched_tokens=64", "worker.rollout.enable_chunked_prefill=true"],
+        ["worker.actor.model.model_path=org/name-on-a-hub"],
+        ["worker.critic.ulysses_size=4", "worker.critic.padding_free=true"],
+        ["algorithm.adv_estimator=mine.py:advantage", "worker.rollout.n=1"],
+        ["worker.actor.loss_type=mine.py:loss"],
+        ["data.preprocessed_video_dir=not_yet_there"],
+        ["data.min_pixels=null", "data.max_pixels=null"],
+    ],
+)
+def test_what_steers_nothing_here_breaks_no_rule(valid, arguments: list[str]):
+    assert broken([*valid, *arguments]) == []
+
+
+def test_all_broken_rules_are_reported_at_once(valid):
+    lines = broken([*valid, "worker.rollout.n=1", "data.rollout_batch_size=100", "data.val_files=[]"])
+    assert len(lines) == 3
+
+
+def test_a_split_is_what_follows_the_last_at_sign(tmp_path):
+    (tmp_path / "a@b.json").touch()
+    assert split_location("rows.json@train") == ("rows.json", "train")
+    assert split_location("some@host/rows.json") == ("some@host/rows.json", None)
+    assert split_location(f"{tmp_path}/a@b.json") == (f"{tmp_path}/a@b.json", None)
+    assert split_location(f"{tmp_path}/a@b.json@val") == (f"{tmp_path}/a@b.json", "val")
+
+
+def test_the_sampling_keys_are_those_of_the_engine():
+    engine = pytest.importorskip("verl.rollout.engine")
+    from dataclasses import fields
+
+    assert {field.name for field in fields(engine.SamplingPlan)} == SAMPLING_KEYS

@@ -1,0 +1,18 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Group-relative advantages (arXiv 2402.03300)."""
+
+from __future__ import annotations
+
+from verl.algorithms.advantage import advantage
+from verl.algorithms.contract import AdvantageInput, AdvantageOutput, Needs
+from verl.algorithms.grouped import group_stats
+
+_EPS = 1e-6
+
+
+@advantage("grpo", needs=Needs.GROUP)
+def grpo(x: AdvantageInput) -> AdvantageOutput:
+    """A_i = (score_i - mean) / (std + 1e-6) over the siblings; 0 where they agree or there are none."""
+    stats = group_stats(x.scores, x.group)
+    return AdvantageOutput.broadcast((x.scores - stats.mean) / (stats.std + _EPS), x.mask)

@@ -1,0 +1,170 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ray actors as groups: call all of them, notice the first that fails, and say which one it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from verl.errors import WorkerError
+
+CULPRIT_GRACE_SECONDS = 10.0  # a dead process may be noticed after the errors it causes in others
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A remote call under way. `what` names process and method in messages."""
+
+    ref: Any
+    what: str
+
+
+class Watch:
+    """The sentinels of a run: calls that return only when their process is in trouble."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Any, Call] = {}
+
+    @property
+    def refs(self) -> list[Any]:
+        """References to wait on beside one's own."""
+        return list(self._calls)
+
+    def add(self, calls: Iterable[Call]) -> None:
+        """Watch these too."""
+        self._calls.update({call.ref: call for call in calls})
+
+    def remove(self, refs: Iterable[Any]) -> None:
+        """Stop watching, before a process is ended on purpose."""
+        for ref in refs:
+            self._calls.pop(ref, None)
+
+    def alarm(self, ref: Any) -> WorkerError:
+        """The error that a sentinel's return means."""
+        try:
+            _value(self._calls[ref])
+        except WorkerError as error:
+            return error
+        return WorkerError(f"{self._calls[ref].what}: the process ended without being asked to")
+
+    def culprit(self, symptom: WorkerError) -> WorkerError:
+        """The death behind a failure, when there is one; else the failure itself."""
+        if not self._calls:
+            return symptom
+        ready, _ = ray.wait(self.refs, num_returns=1, timeout=CULPRIT_GRACE_SECONDS)
+        if not ready:
+            return symptom
+        alarm = self.alarm(ready[0])
+        alarm.__cause__ = symptom
+        return alarm
+
+
+class WorkerGroup:
+    """Actors of one kind, in rank order."""
+
+    def __init__(self, name: str, actors: Sequence[Any], watch: Watch) -> None:
+        self.name = name
+        self.actors = list(actors)
+        self.watch = watch
+        self._sentinels: list[Call] = []
+
+    def __len__(self) -> int:
+        return len(self.actors)
+
+    def guard(self) -> None:
+        """Start a sentinel on every actor, so that its death is noticed whatever the driver waits for."""
+        self._sentinels = self.start_all("watch")
+        self.watch.add(self._sentinels)
+
+    def start(self, rank: int, method: str, *args: Any) -> Call:
+        """Begin one call."""
+        ref = getattr(self.actors[rank], method).remote(*args)
+        return Call(ref, f"{self.name} {rank}: {method}")
+
+    def start_all(self, method: str, *args: Any) -> list[Call]:
+        """Begin the same call on every rank."""
+        shared = [ray.put(arg) for arg in args] if len(self.actors) > 1 else args
+        return [self.start(rank, method, *shared) for rank in range(len(self.actors))]
+
+    def start_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Call]:
+        """Begin a call with its own arguments on every rank."""
+        if len(arguments) != len(self.actors):
+            raise ValueError(f"{self.name}: {len(arguments)} arguments for {len(self.actors)} ranks")
+        return [self.start(rank, method, *args) for rank, args in enumerate(arguments)]
+
+    def all(self, method: str, *args: Any) -> list[Any]:
+        """Call every rank and wait. The first failure is raised, under the name of the process behind it."""
+        return results(self.start_all(method, *args), self.watch)
+
+    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call every rank with its own arguments and wait."""
+        return results(self.start_each(method, arguments), self.watch)
+
+    def stop(self) -> None:
+        """End the processes."""
+        self.watch.remove(call.ref for call in self._sentinels)
+        for actor in self.actors:
+            ray.kill(actor, no_restart=True)
+
+
+def results(calls: Sequence[Call], watch: Watch, timeout: float | None = None) -> list[Any]:
+    """Wait for all calls; values in call order. `timeout` is in seconds, over all of them together."""
+    pending = {call.ref: call for call in calls}
+    values: dict[Any, Any] = {}
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while pending:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        ready, _ = ray.wait([*pending, *watch.refs], num_returns=1, timeout=left)
+        if not ready:
+            waiting = ", ".join(call.what for call in list(pending.values())[:3])
+            raise WorkerError(f"no answer within {timeout:.0f} s from: {waiting}")
+        call = pending.pop(ready[0], None)
+        if call is None:
+            raise watch.alarm(ready[0])
+        values[call.ref] = _checked(call, watch)
+    return [values[call.ref] for call in calls]
+
+
+def stream(calls: Sequence[Call], watch: Watch) -> Iterator[Any]:
+    """Values of streaming calls, from whichever call has one ready."""
+    running = {call.ref: call for call in calls}
+    while running:
+        ready, _ = ray.wait([*running, *watch.refs], num_returns=1)
+        call = running.get(ready[0])
+        if call is None:
+            raise watch.alarm(ready[0])
+        try:
+            item = next(call.ref)
+        except StopIteration:
+            del running[call.ref]
+            continue
+        yield _checked(Call(item, call.what), watch)
+
+
+def _checked(call: Call, watch: Watch) -> Any:
+    try:
+        return _value(call)
+    except WorkerError as error:
+        raise watch.culprit(error) from error.__cause__
+
+
+def _value(call: Call) -> Any:
+    try:
+        return ray.get(call.ref)
+    except RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        raise WorkerError(f"{call.what} failed: {type(cause).__name__}: {cause}") from error
+    except RayActorError as error:
+        raise WorkerError(f"{call.what}: the process died ({_first_line(error)})") from error
+    except GetTimeoutError as error:  # pragma: no cover - get() is given no timeout
+        raise WorkerError(f"{call.what}: no answer") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,298 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""What keys demand of each other and of the disk, checked before anything expensive starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from verl.config.data import DataConfig
+from verl.config.keys import read
+from verl.config.plan import video_spec
+from verl.config.support import unsupported
+from verl.config.trainer import Config
+from verl.errors import ConfigError
+from verl.registry import nearest
+
+SAMPLING_KEYS = frozenset(
+    {
+        "n",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "stop",
+        "max_tokens",
+        "seed",
+        "ignore_eos",
+        "skip_special_tokens",
+    }
+)
+GROUP_ESTIMATORS = frozenset({"grpo"})  # built-in estimators that compare responses to the same prompt
+
+AT_LEAST_ONE = (
+    "data.rollout_batch_size",
+    "data.max_prompt_length",
+    "data.max_response_length",
+    "data.video_min_frames",
+    "data.dataloader_workers",
+    "data.filter_overlong_prompts_workers",
+    "trainer.total_epochs",
+    "trainer.nnodes",
+    "trainer.n_gpus_per_node",
+    "trainer.max_steps",
+    "worker.actor.global_batch_size",
+    "worker.actor.ppo_epochs",
+    "worker.actor.max_token_len_per_gpu",
+    "worker.actor.micro_batch_size_per_device_for_update",
+    "worker.actor.micro_batch_size_per_device_for_experience",
+    "worker.rollout.n",
+    "worker.rollout.tensor_parallel_size",
+    "worker.rollout.num_servers",
+    "worker.rollout.max_num_batched_tokens",
+    "worker.rollout.max_num_seqs",
+    "worker.rollout.max_model_len",
+    "worker.rollout.kv_cache_memory_mb",
+    "worker.reward.num_workers",
+    "data.video_min_pixels",
+    "data.video_max_pixels",
+    "data.video_total_pixels",
+    "data.min_pixels",
+    "data.max_pixels",
+    "data.val_video_min_pixels",
+    "data.val_video_max_pixels",
+    "data.val_video_total_pixels",
+    "data.val_video_max_frames",
+)
+AT_LEAST_ONE_OR_NONE = ("data.val_batch_size", "trainer.val_freq", "trainer.save_freq", "trainer.save_limit")
+ABOVE_ZERO = (
+    "data.video_fps",
+    "data.val_video_fps",
+    "worker.rollout.temperature",
+    "worker.actor.max_grad_norm",
+    "worker.actor.clip_ratio_low",
+    "worker.actor.clip_ratio_high",
+    "worker.reward.timeout_seconds",
+    "trainer.collective_timeout_seconds",
+    "algorithm.kl_horizon",
+    "algorithm.kl_target",
+)
+NOT_NEGATIVE = (
+    "algorithm.kl_coef",
+    "worker.actor.optim.lr",
+    "worker.actor.optim.weight_decay",
+    "worker.actor.optim.lr_warmup_ratio",
+    "worker.actor.optim.lr_warmup_steps",
+    "worker.actor.optim.min_lr_ratio",
+    "worker.reward.accuracy_weight",
+    "worker.reward.format_weight",
+    "worker.reward.num_cpus",
+    "trainer.val_generations_to_log",
+)
+EXISTING = (
+    "data.image_dir",
+    "data.video_dir",
+    "data.format_prompt",
+    "data.override_chat_template",
+    "trainer.load_checkpoint_path",
+)
+
+
+def check(config: Config) -> None:
+    """Raises one ConfigError that lists every rule the configuration breaks."""
+    broken = [message for rule in RULES for message in rule(config)]
+    if broken:
+        raise ConfigError("\n".join(broken))
+
+
+def _ranges(config: Config) -> Iterator[str]:
+    for paths, holds, rule in (
+        (AT_LEAST_ONE, lambda value: value >= 1, "must be at least 1"),
+        (AT_LEAST_ONE_OR_NONE, lambda value: value >= 1 or value == -1, "must be at least 1, or -1"),
+        (ABOVE_ZERO, lambda value: 0 < value < math.inf, "must be above 0"),
+        (NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "must not be negative"),
+    ):
+        for path in paths:
+            value = read(config, path)
+            if value is not None and not holds(value):
+                yield f"{path}={value}: {rule}"
+
+
+def _batches(config: Config) -> Iterator[str]:
+    prompts, update = config.data.rollout_batch_size, config.worker.actor.global_batch_size
+    if update >= 1 and prompts % update:
+        yield (
+            f"data.rollout_batch_size={prompts} is not a multiple of worker.actor.global_batch_size={update}:"
+            " a step is a whole number of optimizer steps"
+        )
+
+
+def _groups(config: Config) -> Iterator[str]:
+    estimator, n = config.algorithm.adv_estimator, config.worker.rollout.n
+    if estimator in GROUP_ESTIMATORS and n < 2:
+        yield (
+            f"worker.rollout.n={n}: algorithm.adv_estimator={estimator} compares the responses to a prompt;"
+            " set it to 2 or more"
+        )
+
+
+def _devices(config: Config) -> Iterator[str]:
+    world = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    sizes = {"worker.actor.fsdp.fsdp_size": config.worker.actor.fsdp.fsdp_size}
+    if not config.algorithm.disable_kl:
+        sizes["worker.ref.fsdp.fsdp_size"] = config.worker.ref.fsdp.fsdp_size
+    if config.trainer.device != "cpu":
+        sizes["worker.rollout.tensor_parallel_size"] = config.worker.rollout.tensor_parallel_size
+    for path, size in sizes.items():
+        if size > 0 and world % size:
+            yield f"{path}={size} does not divide the {world} processes, trainer.nnodes * n_gpus_per_node"
+
+
+def _lengths(config: Config) -> Iterator[str]:
+    longest = config.data.max_prompt_length + config.data.max_response_length
+    actor, rollout = config.worker.actor, config.worker.rollout
+    demand = f"is less than data.max_prompt_length + data.max_response_length = {longest}"
+    if actor.max_token_len_per_gpu is not None and actor.max_token_len_per_gpu < longest:
+        yield f"worker.actor.max_token_len_per_gpu={actor.max_token_len_per_gpu} {demand}"
+    if rollout.max_model_len is not None and rollout.max_model_len < longest:
+        yield f"worker.rollout.max_model_len={rollout.max_model_len} {demand}"
+    if not rollout.enable_chunked_prefill and rollout.max_num_batched_tokens < longest:
+        yield (
+            f"worker.rollout.max_num_batched_tokens={rollout.max_num_batched_tokens} {demand};"
+            " raise it or set worker.rollout.enable_chunked_prefill=true"
+        )
+
+
+def _sampling(config: Config) -> Iterator[str]:
+    rollout = config.worker.rollout
+    if not 0 < rollout.top_p <= 1:
+        yield f"worker.rollout.top_p={rollout.top_p}: must be above 0 and at most 1"
+    if rollout.top_k < 1 and rollout.top_k != -1:
+        yield f"worker.rollout.top_k={rollout.top_k}: must be at least 1, or -1"
+    if not 0 < rollout.gpu_memory_utilization <= 1:
+        share = rollout.gpu_memory_utilization
+        yield f"worker.rollout.gpu_memory_utilization={share}: must be above 0 and at most 1"
+    for name in rollout.val_override_config:
+        if name not in SAMPLING_KEYS:
+            hint = nearest(str(name), SAMPLING_KEYS)
+            yield f"worker.rollout.val_override_config.{name}: not a sampling key{hint}"
+
+
+def _clipping(config: Config) -> Iterator[str]:
+    actor = config.worker.actor
+    if actor.clip_ratio_low >= 1:
+        yield f"worker.actor.clip_ratio_low={actor.clip_ratio_low}: must be below 1"
+    if actor.clip_ratio_dual <= 1:
+        yield f"worker.actor.clip_ratio_dual={actor.clip_ratio_dual}: must be above 1"
+
+
+def _optimizer(config: Config) -> Iterator[str]:
+    optim = config.worker.actor.optim
+    if not all(0 <= beta < 1 for beta in optim.betas):
+        yield f"worker.actor.optim.betas={list(optim.betas)}: both must be at least 0 and below 1"
+    for name in ("lr_warmup_ratio", "min_lr_ratio"):
+        value = getattr(optim, name)
+        if value is not None and value > 1:
+            yield f"worker.actor.optim.{name}={value}: is a share, at most 1"
+
+
+def _videos(config: Config) -> Iterator[str]:
+    for train, prefix in ((True, "data.video_"), (False, "data.val_video_ (or data.video_)")):
+        spec = video_spec(config.data, 32, train=train)
+        if spec.min_pixels > spec.max_pixels:
+            yield f"{prefix}: min_pixels={spec.min_pixels} is more than max_pixels={spec.max_pixels}"
+        if spec.min_frames > spec.max_frames:
+            yield f"{prefix}: min_frames={spec.min_frames} is more than max_frames={spec.max_frames}"
+
+
+def _rewards(config: Config) -> Iterator[str]:
+    reward = config.worker.reward
+    if not math.isclose(reward.accuracy_weight + reward.format_weight, 1.0, abs_tol=1e-6):
+        yield (
+            f"worker.reward.accuracy_weight={reward.accuracy_weight} and"
+            f" worker.reward.format_weight={reward.format_weight} must add up to 1"
+        )
+    file, _, _ = (reward.reward_function or "").rpartition(":")
+    file = file or reward.reward_function or ""
+    if reward.reward_function is not None and not Path(file).expanduser().is_file():
+        yield f"worker.reward.reward_function={reward.reward_function}: there is no file {file}"
+
+
+def _model(config: Config) -> Iterator[str]:
+    model = config.worker.actor.model
+    if not model.model_path:
+        yield "worker.actor.model.model_path is not set: name the folder or the hub name of a model"
+    for name in ("model_path", "tokenizer_path"):
+        value = getattr(model, name) or ""
+        if value.startswith(("/", ".", "~")) and not Path(value).expanduser().is_dir():
+            yield f"worker.actor.model.{name}={value}: there is no such folder"
+
+
+def _paths(config: Config) -> Iterator[str]:
+    for path in EXISTING:
+        value = read(config, path)
+        if value is not None and not Path(value).expanduser().exists():
+            yield f"{path}={value}: there is no such path; correct it or set it to null"
+
+
+def _rows(config: Config) -> Iterator[str]:
+    data, trainer = config.data, config.trainer
+    validates = trainer.val_only or trainer.val_before_train or trainer.val_freq > 0
+    if not data.train_files and not trainer.val_only:
+        yield "data.train_files is empty: name the training rows"
+    if not data.val_files and validates:
+        yield (
+            "data.val_files is empty: name the validation rows, or set trainer.val_before_train=false,"
+            " trainer.val_freq=-1 and trainer.val_only=false"
+        )
+    for path, locations in (("data.train_files", data.train_files), ("data.val_files", data.val_files)):
+        for location in locations:
+            if not Path(split_location(location)[0]).expanduser().exists():
+                yield f"{path}={location}: there is no such file or folder"
+
+
+def _caches(config: Config) -> Iterator[str]:
+    data: DataConfig = config.data
+    for key, mode_key, mode, folder in (
+        ("preprocessed_video_dir", "video_source_mode", data.video_source_mode, data.preprocessed_video_dir),
+        (
+            "val_preprocessed_video_dir",
+            "val_video_source_mode",
+            data.val_video_source_mode or data.video_source_mode,
+            data.val_preprocessed_video_dir or data.preprocessed_video_dir,
+        ),
+    ):
+        if mode == "preprocessed_only" and (folder is None or not Path(folder).expanduser().is_dir()):
+            yield f"data.{key}={folder}: data.{mode_key}=preprocessed_only needs an existing video cache"
+
+
+def split_location(location: str) -> tuple[str, str | None]:
+    """A path and the split asked for with "path@split"; a path that exists as written has no split."""
+    path, at, split = location.rpartition("@")
+    if not at or "/" in split or Path(location).expanduser().exists():
+        return location, None
+    return path, split
+
+
+RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
+    unsupported,
+    _ranges,
+    _batches,
+    _groups,
+    _devices,
+    _lengths,
+    _sampling,
+    _clipping,
+    _optimizer,
+    _videos,
+    _rewards,
+    _model,
+    _paths,
+    _rows,
+    _caches,
+)

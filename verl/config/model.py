@@ -1,0 +1,72 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keys that actor, reference policy and critic share: the model, its optimizer, how it is sharded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from verl.config.keys import free, key, section
+
+DtypeName = Literal["bf16", "fp16", "fp32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters."""
+
+    rank: int = key(0, "rank of the adapters; 0 = train all weights")
+    alpha: int = key(16, "scale of the adapters, divided by the rank")
+    target_modules: tuple[str, ...] = key(("all-linear",), "modules that get an adapter")
+    exclude_modules: tuple[str, ...] = key((), "modules that get none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Which weights and how they are built."""
+
+    model_path: str | None = key(None, "folder or hub name of a Hugging Face model")
+    tokenizer_path: str | None = key(None, "folder or hub name of the tokenizer; null = model_path")
+    override_config: dict[str, Any] = free("values that replace those in the model's config.json")
+    enable_gradient_checkpointing: bool = key(True, "recompute activations in the backward pass")
+    trust_remote_code: bool = key(False, "run Python that comes with the model (upstream: true)")
+    freeze_vision_tower: bool = key(False, "do not train the vision tower")
+    lora: LoraConfig = section(LoraConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """The optimizer and its schedule. The schedule moves once per training step."""
+
+    lr: float = key(1e-6, "learning rate after warm-up")
+    betas: tuple[float, float] = key((0.9, 0.999), "decay of the running means of gradient and square")
+    weight_decay: float = key(1e-2, "decoupled weight decay")
+    strategy: Literal["adamw", "adamw_bf16"] = key("adamw", "AdamW, or AdamW in bf16 with compensated sums")
+    lr_warmup_ratio: float = key(0.0, "share of the training steps spent warming up")
+    lr_warmup_steps: int | None = key(None, "training steps spent warming up; null = lr_warmup_ratio")
+    min_lr_ratio: float | None = key(None, "last learning rate as a share of lr; null = 0")
+    lr_scheduler_type: Literal["constant", "cosine"] = key("constant", "learning rate after warm-up")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsdpConfig:
+    """How weights are spread over processes, and in which types they are kept and computed with."""
+
+    enable_full_shard: bool = key(True, "free gathered weights after each forward pass")
+    enable_cpu_offload: bool = key(False, "keep weights, gradients and optimizer state in host memory")
+    enable_rank0_init: bool = key(True, "read weights from disk once and send them to the others")
+    use_orig_params: bool = key(False, "keep the parameters of the model visible beside the sharded ones")
+    torch_dtype: DtypeName | None = key(None, "type weights are kept in; null = fp32, for ref bf16")
+    fsdp_size: int = key(-1, "processes that share one copy of the weights; -1 = all of them")
+    mp_param_dtype: DtypeName = key("bf16", "type weights are gathered and computed with in")
+    mp_reduce_dtype: DtypeName = key("fp32", "type gradients are summed over processes in")
+    mp_buffer_dtype: DtypeName = key("fp32", "type of the model's buffers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadConfig:
+    """What leaves the accelerator between phases."""
+
+    offload_params: bool = key(False, "move weights to host memory while they are not used")
+    offload_optimizer: bool = key(False, "move optimizer state to host memory while it is not used")

@@ -1,0 +1,102 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model family's network -> a sharded one (FSDP2), on gloo or nccl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from verl.config.model import FsdpConfig, ModelConfig
+from verl.fsdp.forward import add_policy_forward
+from verl.models.adapter import ModelAdapter
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """What to build and how to spread it."""
+
+    model: ModelConfig
+    fsdp: FsdpConfig
+    trainable: bool = True
+
+    def dtype(self, device: str) -> torch.dtype:
+        """Type the weights are kept in. Frozen ones are kept in what they are computed with."""
+        if self.fsdp.torch_dtype is not None:
+            return DTYPES[self.fsdp.torch_dtype]
+        return torch.float32 if self.trainable or device == "cpu" else torch.bfloat16
+
+
+def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
+    """The sharded network with `policy_forward`. Collective over `mesh`; gradients are summed over its ranks.
+
+    On a CPU everything is computed in the type the weights are kept in, whatever mp_param_dtype says.
+    """
+    from_one = blueprint.fsdp.enable_rank0_init and mesh.size() > 1
+    whole: dict[str, Tensor] = {}
+    if not from_one or dist.get_rank() == 0:
+        source = _network(adapter, blueprint, mesh, meta=False)
+        if not from_one:
+            return _finish(source, adapter, blueprint, mesh)
+        whole = source.state_dict()
+    model = _finish(_network(adapter, blueprint, mesh, meta=True), adapter, blueprint, mesh)
+    _materialise(model, "cpu" if blueprint.fsdp.enable_cpu_offload else mesh.device_type)
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, whole, options=options)
+    return model
+
+
+def _network(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh, *, meta: bool) -> Any:
+    return adapter.build(
+        blueprint.dtype(mesh.device_type),
+        override_config=blueprint.model.override_config,
+        gradient_checkpointing=blueprint.trainable and blueprint.model.enable_gradient_checkpointing,
+        meta=meta,
+    )
+
+
+def _finish(model: Any, adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
+    tower = adapter.vision_tower(model)
+    if not blueprint.trainable:
+        model.requires_grad_(False)
+    elif blueprint.model.freeze_vision_tower and tower is not None:
+        tower.requires_grad_(False)
+    _shard(model, adapter.shard_units(model), blueprint.fsdp, mesh)
+    add_policy_forward(model, adapter)
+    return model
+
+
+def _shard(model: nn.Module, units: list[nn.Module], config: FsdpConfig, mesh: DeviceMesh) -> None:
+    options: dict[str, Any] = {"mesh": mesh, "mp_policy": _precision(config, mesh.device_type)}
+    if config.enable_cpu_offload and mesh.device_type != "cpu":
+        options["offload_policy"] = CPUOffloadPolicy()
+    for unit in units:
+        fully_shard(unit, reshard_after_forward=config.enable_full_shard, **options)
+    root = fully_shard(model, reshard_after_forward=False, **options)
+    for module in model.modules():
+        if isinstance(module, FSDPModule):  # these two do not reach submodules
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
+    root.set_reduce_scatter_unused_params(True)  # ranks may use different weights: one has videos, another none
+
+
+def _precision(config: FsdpConfig, device: str) -> MixedPrecisionPolicy:
+    if device == "cpu":
+        return MixedPrecisionPolicy()
+    return MixedPrecisionPolicy(
+        param_dtype=DTYPES[config.mp_param_dtype], reduce_dtype=DTYPES[config.mp_reduce_dtype]
+    )
+
+
+def _materialise(model: nn.Module, device: str) -> None:
+    """Give parameters without storage theirs, uninitialised; move what is real."""
+    model._apply(lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device))

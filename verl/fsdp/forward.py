@@ -1,0 +1,79 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Log-probabilities of response tokens, without ever holding logits for all of them."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+from torch.utils.checkpoint import checkpoint
+
+from verl.fsdp.packing import MicroBatch
+from verl.models.adapter import ModelAdapter
+
+_ENTRY = "policy_forward"
+_MAX_LOGITS = 1 << 26  # numbers in one chunk of logits: 256 MiB in float32
+
+
+def add_policy_forward(model: nn.Module, adapter: ModelAdapter) -> None:
+    """Give `model` the method that `response_logprobs` calls, so that sharded weights are gathered for it."""
+
+    def policy_forward(
+        self: Any, batch: MicroBatch, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        hidden = adapter.hidden_states(self, batch.row)[batch.select]  # [T, D]
+        return token_logprobs(hidden, adapter.head(self), batch.targets, temperature, with_entropy=with_entropy)
+
+    setattr(model, _ENTRY, MethodType(policy_forward, model))
+    if isinstance(model, FSDPModule):
+        register_fsdp_forward_method(model, _ENTRY)
+
+
+def response_logprobs(
+    model: nn.Module, batch: MicroBatch, temperature: float, *, with_entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Float32 log-probabilities [B, R] of the sampling distribution at `temperature`, zero in the padding.
+
+    Second, if asked for, its entropy [B, R] at each response token. Both carry gradients.
+    """
+    logprobs, entropy = getattr(model, _ENTRY)(batch, temperature, with_entropy)
+    return batch.pad(logprobs), None if entropy is None else batch.pad(entropy)
+
+
+def token_logprobs(
+    hidden: Tensor,  # [T, D]
+    head: Tensor,  # [V, D]
+    targets: Tensor,  # [T]
+    temperature: float,
+    *,
+    with_entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Float32 log-probabilities [T] of `targets` and, if asked for, entropies [T].
+
+    Chunk by chunk, and recomputed in the backward pass: [T, V] logits never exist.
+    """
+    size = max(_MAX_LOGITS // head.shape[0], 1)
+    chunks = []
+    for states, ids in zip(hidden.split(size), targets.split(size), strict=True):
+        arguments = (states, head, ids, temperature, with_entropy)
+        if torch.is_grad_enabled():
+            chunks.append(checkpoint(_chunk, *arguments, use_reentrant=False))
+        else:
+            chunks.append(_chunk(*arguments))
+    logprobs, entropies = zip(*chunks, strict=True)
+    return torch.cat(logprobs), torch.cat(entropies) if with_entropy else None
+
+
+def _chunk(
+    states: Tensor, head: Tensor, targets: Tensor, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor | None]:
+    logits = (states @ head.t()).float() / temperature
+    normaliser = logits.logsumexp(-1)
+    logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
+    if not with_entropy:
+        return logprobs, None
+    return logprobs, normaliser - (logits.softmax(-1) * logits).sum(-1)

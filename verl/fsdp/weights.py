@@ -1,0 +1,52 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole weights out of a sharded model, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+
+
+class FullWeights:
+    """Iterates over (name in memory, whole tensor), a tied tensor once. Collective: all ranks iterate together.
+
+    One gather per sharded block, in the type it computes with. A tensor is valid until the next one is asked for.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
+        self._dtype = dtype
+        self._blocks = _blocks(model)
+        self._specs = {name: (value.dtype, tuple(value.shape)) for name, value in model.named_parameters()}
+
+    def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """(name, type, shape) in the order of iteration, without communication."""
+        return [
+            (prefix + name, self._dtype or self._specs[prefix + name][0], self._specs[prefix + name][1])
+            for prefix, _, names in self._blocks
+            for name in names
+        ]
+
+    @torch.no_grad()
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, block, names in self._blocks:
+            block.unshard()
+            whole = dict(block.named_parameters())  # type: ignore[attr-defined]
+            for name in names:
+                yield prefix + name, whole[name].detach().to(self._dtype or self._specs[prefix + name][0])
+            block.reshard()
+
+
+def _blocks(model: nn.Module) -> list[tuple[str, FSDPModule, list[str]]]:
+    """(prefix, sharded module, names below it that no deeper one holds), in module order."""
+    found = [(name + "." * bool(name), module) for name, module in model.named_modules() if isinstance(module, FSDPModule)]
+    owner = {}
+    for prefix, _ in found:  # a deeper module comes later and takes over
+        owner |= {name: prefix for name, _ in model.named_parameters() if name.startswith(prefix)}
+    return [
+        (prefix, module, [name.removeprefix(prefix) for name, held in owner.items() if held == prefix])
+        for prefix, module in found
+    ]

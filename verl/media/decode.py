@@ -1,0 +1,83 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Video files to clips, by the decoder that a spec names. Other modules open videos through here only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from verl.errors import MediaError
+from verl.media.spec import plan_frames, plan_size
+from verl.registry import Registry
+from verl.types import VideoClip, VideoMetadata, VideoSpec
+
+
+class Decoder(Protocol):
+    """Reads video files. Both methods raise MediaError for a file that cannot be read to the letter."""
+
+    def probe(self, path: str, spec: VideoSpec) -> VideoMetadata:
+        """The metadata that `decode` would give, without the cost of decoding where the container allows it."""
+        ...
+
+    def decode(self, path: str, spec: VideoSpec) -> VideoClip:
+        """The frames that `spec` asks for."""
+        ...
+
+
+DECODERS: Registry[Decoder] = Registry("video decoder", package="verl.media")
+
+
+def probe(path: str, spec: VideoSpec) -> VideoMetadata:
+    """What `decode(path, spec)` would give, in numbers. Raises MediaError."""
+    with _naming(path):
+        return DECODERS.resolve(spec.decoder).probe(path, spec)
+
+
+def decode(path: str, spec: VideoSpec) -> VideoClip:
+    """The frames of the video at `path` that `spec` asks for. Raises MediaError."""
+    with _naming(path):
+        return DECODERS.resolve(spec.decoder).decode(path, spec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """What a decoder finds out about a video before any rule is applied to it."""
+
+    decoder: str
+    times: Sequence[float]  # presentation time of every frame, seconds from the first, in display order
+    fps: float
+    height: int  # upright
+    width: int
+    rotation: int  # degrees clockwise that make it upright
+
+    def metadata(self, spec: VideoSpec) -> VideoMetadata:
+        """Apply the rules of `spec`. Raises MediaError where they leave nothing."""
+        total = len(self.times)
+        indices = plan_frames(spec, total, self.fps)
+        height, width = plan_size(spec, len(indices), self.height, self.width)
+        return VideoMetadata(
+            source_fps=self.fps,
+            frame_indices=indices,
+            timestamps=tuple(float(self.times[index]) for index in indices),
+            total_frames=total,
+            duration=total / self.fps,
+            height=height,
+            width=width,
+            source_height=self.height,
+            source_width=self.width,
+            rotation=self.rotation,
+            sampler=spec.sampler,
+            decoder=self.decoder,
+            resize=spec.resize,
+        )
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    try:
+        yield
+    except MediaError as error:
+        raise MediaError(f"{path}: {error}") from error.__cause__

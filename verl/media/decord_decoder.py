@@ -1,0 +1,85 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding with decord, for runs that must see the frames an older decord-based run saw.
+
+decord returns wrong frames, without an error, for edit lists, MPEG-TS, 10-bit HEVC and packed B-frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verl.errors import MediaError
+from verl.media.decode import DECODERS, Stream
+from verl.media.pyav_decoder import rotation_of
+from verl.media.resize import RESIZERS
+from verl.types import VideoClip, VideoMetadata, VideoSpec
+
+
+class DecordDecoder:
+    """Optional decoder; frame numbers and times are whatever decord says."""
+
+    def probe(self, path: str, spec: VideoSpec) -> VideoMetadata:
+        """Opens the file and decodes its first frame."""
+        with _reader(path) as reader:
+            return _stream(path, reader).metadata(spec)
+
+    def decode(self, path: str, spec: VideoSpec) -> VideoClip:
+        """One frame at a time, so that memory does not grow with the clip."""
+        with _reader(path) as reader:
+            metadata = _stream(path, reader).metadata(spec)
+            resize = RESIZERS.resolve(spec.resize)
+            frames = np.empty((metadata.num_frames, 3, metadata.height, metadata.width), np.uint8)
+            for slot, index in enumerate(metadata.frame_indices):
+                resize(_image(reader, index), frames[slot])
+            return VideoClip(frames=frames, metadata=metadata)
+
+
+DECODERS.register("decord")(DecordDecoder())
+
+
+@contextmanager
+def _reader(path: str) -> Iterator[Any]:
+    try:
+        import decord
+    except ImportError as error:
+        raise MediaError("needs decord: pip install decord, or set the decoder to pyav") from error
+    try:
+        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+    except (decord.DECORDError, RuntimeError, AssertionError) as error:
+        raise _unreadable(error) from error
+    try:
+        yield reader
+    except decord.DECORDError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> MediaError:
+    reason = str(error).strip().partition("\n")[0]
+    return MediaError(f"decord cannot read it ({reason}); the decoder pyav reads more formats")
+
+
+def _image(reader: Any, index: int) -> NDArray[np.uint8]:
+    image = reader[index].asnumpy()
+    if image.shape[2:] != (3,):  # decord 0.6 hands out row padding as a channel when it rotates
+        raise MediaError(f"decord returns a frame of shape {image.shape}; use the decoder pyav")
+    return image
+
+
+def _stream(path: str, reader: Any) -> Stream:
+    total = len(reader)
+    starts = reader.get_frame_timestamp(np.arange(total))[:, 0].astype(np.float64)
+    height, width, _ = _image(reader, 0).shape
+    return Stream(
+        decoder="decord",
+        times=starts - starts[0],
+        fps=float(reader.get_avg_fps()),
+        height=height,
+        width=width,
+        rotation=rotation_of(path),  # decord applies it, and does not say so
+    )

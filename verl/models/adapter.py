@@ -1,0 +1,297 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything the trainer knows about a model family goes through here."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedModel
+
+from verl.errors import ConfigError, DataError
+from verl.models.positions import continue_positions
+from verl.models.segments import Segments
+from verl.registry import Registry, nearest
+from verl.types import Grid, Tokens, VideoClip, VideoMetadata
+
+Index: TypeAlias = NDArray[np.int64]
+
+VIDEO_MARK = "<video>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expanded:
+    """A prompt as it is trained on, and the media in it."""
+
+    ids: Tokens  # [P]
+    grids: tuple[Grid, ...]  # one per medium, in order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Patches:
+    """A clip cut for the vision tower: the grid's patches in the tower's order, normalised."""
+
+    values: Tensor  # [t * h * w, patch values] float32
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackedRow:
+    """Many sequences laid end to end, and what the vision features in them are."""
+
+    ids: Tensor  # [N] int64
+    positions: Tensor  # [A, N] int64
+    segments: Segments
+    media: tuple[Patches, ...]  # distinct clips: each goes through the vision tower once
+    slots: tuple[int, ...]  # for every medium of the row, in order of appearance: its index in `media`
+    visual_index: Tensor  # [visual tokens] int64, ascending: where in the row the features of the slots go
+
+    def to(self, device: torch.device | str) -> PackedRow:
+        """The same row on another device."""
+        return PackedRow(
+            ids=self.ids.to(device),
+            positions=self.positions.to(device),
+            segments=self.segments.to(device),
+            media=tuple(Patches(values=m.values.to(device), grid=m.grid) for m in self.media),
+            slots=self.slots,
+            visual_index=self.visual_index.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A Hugging Face model folder, read."""
+
+    path: str
+    config: PretrainedConfig
+    tokenizer: Any
+    trust_remote_code: bool = False
+
+
+class ModelAdapter(ABC):
+    """One model family. The class attributes below are what a family must say about itself."""
+
+    family: str  # HF model_type
+    num_position_axes: ClassVar[int]  # A
+    model_class: ClassVar[Any]  # transformers' Auto class that builds it
+    align: int = 1  # frame height and width must be multiples of this
+    patch_size: int = 1
+    temporal_patch_size: int = 1
+    merge_size: int = 1
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.model_path = checkpoint.path
+        self.config = checkpoint.config
+        self.tokenizer = checkpoint.tokenizer
+        self.trust_remote_code = checkpoint.trust_remote_code
+        self.family = checkpoint.config.model_type
+        self.eos_ids = _eos_ids(checkpoint)
+        pad = self.tokenizer.pad_token_id
+        self.pad_id: int = self.eos_ids[0] if pad is None else pad
+        self.banned_ids: tuple[int, ...] = ()  # never sampled
+
+    # -- text
+
+    def render(self, problem_text: str, num_videos: int, system: str | None = None) -> str:
+        """One user turn in the model's chat template, ready for the answer; each `<video>` becomes a video.
+
+        Raises DataError when the text does not hold `num_videos` marks.
+        """
+        found = problem_text.count(VIDEO_MARK)
+        if found != num_videos:
+            raise DataError(
+                f"the problem holds {found} {VIDEO_MARK} marks for {num_videos} videos; they must match"
+            )
+        messages = [{"role": "user", "content": self.content(problem_text)}]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    @abstractmethod
+    def content(self, problem_text: str) -> Any:
+        """The user's message in the form the family's chat template reads."""
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids of `text`; special tokens only where the text spells them."""
+        return np.asarray(self.tokenizer.encode(text, add_special_tokens=False), dtype=np.int32)
+
+    def decode(self, ids: Tokens, skip_special_tokens: bool = True) -> str:
+        """The text of `ids`, spaces untouched."""
+        return self.tokenizer.decode(
+            ids.tolist(), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+
+    # -- placeholders and positions
+
+    @abstractmethod
+    def grid(self, metadata: VideoMetadata) -> Grid:
+        """Patches of a clip. Raises AlignmentError when the frames cannot be cut evenly."""
+
+    @abstractmethod
+    def expand(self, collapsed: Tokens, clips: Sequence[VideoMetadata]) -> Expanded:
+        """One placeholder per medium -> one per vision feature, exactly as the rollout engine does it.
+
+        Raises AlignmentError when the number of placeholders is not the number of clips.
+        """
+
+    @abstractmethod
+    def visual_index(self, ids: Tokens, grids: Sequence[Grid]) -> Index:
+        """Where features of `grids` go in an expanded prompt. Raises AlignmentError if they do not fit."""
+
+    @abstractmethod
+    def positions(self, ids: Tokens, grids: Sequence[Grid]) -> Index:
+        """Position ids [A, P] of an expanded prompt."""
+
+    def continue_positions(self, positions: Index, num_tokens: int) -> Index:
+        """Position ids [A, R] of a response to the prompt at `positions`. All of its tokens are text."""
+        return continue_positions(positions, num_tokens)
+
+    @abstractmethod
+    def patches(self, clip: VideoClip) -> Patches:
+        """What the vision tower reads."""
+
+    # -- the network
+
+    def build(
+        self,
+        dtype: torch.dtype,
+        *,
+        override_config: Mapping[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+        meta: bool = False,
+    ) -> PreTrainedModel:
+        """The network in training mode, with segment attention, weights from the model folder.
+
+        `meta`: no weights at all, parameters on the meta device; tables that no state dict holds are real.
+        """
+        config = override(copy.deepcopy(self.config), override_config or {})
+        options = {
+            "dtype": dtype,
+            "attn_implementation": self.attention(),
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if meta:
+            with torch.device("meta"):
+                model = self.model_class.from_config(config, **options)
+            _restore_tables(model)
+        else:
+            model = self.model_class.from_pretrained(
+                self.model_path, config=config, local_files_only=True, **options
+            )
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        return model.train()
+
+    @abstractmethod
+    def attention(self) -> str | dict[str, str]:
+        """`attn_implementation` for transformers; registers our own first."""
+
+    @abstractmethod
+    def hidden_states(self, model: PreTrainedModel, row: PackedRow) -> Tensor:
+        """Hidden states [N, D] of a packed row. Each distinct clip goes through the vision tower once."""
+
+    @abstractmethod
+    def shard_units(self, model: PreTrainedModel) -> list[nn.Module]:
+        """Blocks to shard one by one."""
+
+    def vision_tower(self, model: PreTrainedModel) -> nn.Module | None:
+        """The part to freeze when the vision tower is frozen."""
+        return None
+
+    def head(self, model: PreTrainedModel) -> Tensor:
+        """Output projection [V, D]."""
+        return model.get_output_embeddings().weight
+
+
+ADAPTERS: Registry[type[ModelAdapter]] = Registry("model type", "verl.models")
+
+
+def load_adapter(
+    model_path: str,
+    *,
+    tokenizer_path: str | None = None,
+    chat_template: str | None = None,
+    trust_remote_code: bool = False,
+) -> ModelAdapter:
+    """The adapter for the model folder at `model_path`. The file `chat_template` replaces the folder's own.
+
+    Never downloads. Raises ConfigError when the folder cannot be read or no adapter knows its model type.
+    """
+    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(model_path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_path or model_path, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot read a model from {model_path!r}; give a Hugging Face folder: {error}"
+        ) from error
+    if chat_template is not None:
+        tokenizer.chat_template = _read_template(chat_template)
+    if tokenizer.chat_template is None:
+        raise ConfigError(
+            f"the tokenizer of {model_path!r} has no chat template; set data.override_chat_template"
+        )
+    checkpoint = Checkpoint(
+        path=model_path, config=config, tokenizer=tokenizer, trust_remote_code=trust_remote_code
+    )
+    return ADAPTERS[config.model_type](checkpoint)
+
+
+def override(config: PretrainedConfig, values: Mapping[str, Any]) -> PretrainedConfig:
+    """`config` with `values` set on it: nested ones on its parts, what only its text part has on that.
+
+    Raises ConfigError for unknown keys.
+    """
+    for key, value in values.items():
+        owner = next((part for part in (config, config.get_text_config()) if hasattr(part, key)), None)
+        if owner is None:
+            known = nearest(key, config.to_dict())
+            raise ConfigError(f"override_config: {type(config).__name__} has no key {key!r}{known}")
+        part = getattr(owner, key)
+        if isinstance(part, PretrainedConfig):
+            override(part, value)
+        else:
+            setattr(owner, key, value)
+    return config
+
+
+def _read_template(path: str) -> str:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"data.override_chat_template: there is no file {file}")
+    return file.read_text(encoding="utf-8")
+
+
+def _eos_ids(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Tokens that end a response: the generation config's, as for the rollout engine, and the tokenizer's."""
+    try:
+        ids = GenerationConfig.from_pretrained(checkpoint.path, local_files_only=True).eos_token_id
+    except OSError:
+        ids = checkpoint.config.get_text_config().eos_token_id
+    ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+    own = checkpoint.tokenizer.eos_token_id
+    known = dict.fromkeys([*ids, *([] if own is None else [own])])
+    if not known:
+        raise ConfigError(
+            f"{checkpoint.path!r} names no end-of-sequence token; set eos_token_id in its config"
+        )
+    return tuple(known)
+
+
+def _restore_tables(model: nn.Module) -> None:
+    """Compute again what modules derive from their config and no state dict holds: rotary frequencies."""
+    for module in model.modules():
+        names = module._non_persistent_buffers_set
+        if names:
+            fresh = type(module)(module.config)
+            for name in names:
+                module.register_buffer(name, getattr(fresh, name), persistent=False)

@@ -1,0 +1,135 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which option was picked: one grammar over the whole answer; articles, hedges and negations pick nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from verl.scoring.text import loose, normalize, unwrap
+
+MAX_CHARS = 2_000
+DEFAULT_LETTERS = ascii_uppercase[:14]  # for questions whose options are only in the prompt
+
+_LABEL = re.compile(r"\(?\s?([A-Za-z])\s?[.):\u3001](?:\s+|$)")
+_TIGHT_LABEL = re.compile(r"\(?([A-Za-z])[.):\u3001]\s*")
+_PREFIX = re.compile(
+    r"(?:(?:so|thus|hence|therefore),? )?"
+    r"(?:(?:the|my) )?(?:best |correct |right |final |most likely )*(?:answer|option|choice)\b"
+    r"(?: (?:is|would be|should be)\b)?(?: ?[:=]| -)? ?"
+    r"|(?:so )?(?:i|we) (?:would |will )?(?:choose|pick|select|go with) "
+    # Chinese: (correct, final) answer or option (is); (I, should) choose
+    "|(?:\u6b63\u786e|\u6700\u7ec8)?(?:\u7b54\u6848|\u9009\u9879)[\u662f\u4e3a]? ?:? ?"
+    "|(?:\u6211|\u5e94)?\u9009(?:\u62e9)? ?:? ?",
+    re.IGNORECASE,
+)
+_LONE = re.compile(r"[(\[{<]?\s?([A-Za-z])\s?[)\]}>]?")
+_VERDICT = re.compile(
+    r"\(?([A-Za-z])\)? is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?"
+)
+_REASON = re.compile(r"\(?([A-Z])\)?,? (?:because|since)\b.*")
+_LABELLED = re.compile(r"[(\[]?([A-Za-z])(?:[.):\]\u3001]| -) *(.*)")
+_IN_BRACKETS = re.compile(r"([A-Za-z]) ?\((.*)\)")
+_BEFORE_TEXT = re.compile(r"\(?([A-Za-z])\)?,? (.*)")
+_AFTER_TEXT = re.compile(r"(.*) \((?:(?:option|answer|choice) )?([A-Za-z])\)", re.IGNORECASE)
+_NEGATION = re.compile(r"(?:is |are |was )?(?:not|never|incorrect|wrong|false)\b|isn't\b", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[\s,;/|&+.:()\[\]]+|\b(?:or|and|maybe|perhaps)\b", re.IGNORECASE)
+_JOIN = re.compile(r"(?:or|and)\b|[/|&,;]", re.IGNORECASE)
+_LATER_LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])[.):\]]\s\S")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Letters and, where the question carries its options, their texts."""
+
+    texts: Mapping[str, str]  # empty text: only the letter is known
+
+    @classmethod
+    def of(cls, options: Sequence[str]) -> Options:
+        """Read "A. text", "A: text", "(A) text" or bare texts; no options at all allow the letters A to N."""
+        if not options:
+            return cls(dict.fromkeys(DEFAULT_LETTERS, ""))
+        for pattern in (_LABEL, _TIGHT_LABEL):
+            labels = [pattern.match(option.strip()) for option in options]
+            texts = {m[1].upper(): m.string[m.end() :].strip() for m in labels if m}
+            if sorted(texts) == list(ascii_uppercase[: len(options)]):
+                return cls(texts)
+        return cls(dict(zip(ascii_uppercase, options, strict=False)))
+
+    def pick(self, answer: str) -> str | None:
+        """The letter `answer` picks; None when it is outside the grammar or picks none or several."""
+        if len(answer) > MAX_CHARS:
+            return None
+        text = normalize(unwrap(answer))
+        letter = self._read(text)
+        while letter is None and (prefix := _PREFIX.match(text)):
+            text = text[prefix.end() :]
+            letter = self._read(text)
+        return letter
+
+    def _read(self, text: str) -> str | None:
+        text = unwrap(text).strip("*_` ")
+        if lone := _LONE.fullmatch(text.rstrip(".,:;!\u3002 ")):
+            return self._known(lone[1])
+        if named := self._named(text):
+            return named if len(named) == 1 else None
+        for read in (self._verdict, self._labelled, self._beside_text):
+            if letter := read(text):
+                return letter
+        return None
+
+    def _known(self, letter: str) -> str | None:
+        return letter.upper() if letter.upper() in self.texts else None
+
+    def _named(self, text: str) -> str:
+        """Letters of the options whose text this is: spelled alike, else the same words."""
+        for spell in (_plain, loose):
+            spelled = spell(text)
+            found = [x for x, option in self.texts.items() if option and spell(option) == spelled]
+            if spelled and found:
+                return "".join(found)
+        return ""
+
+    def _is_text_of(self, letter: str, text: str) -> bool:
+        return letter in self._named(text)
+
+    def _verdict(self, text: str) -> str | None:
+        found = _VERDICT.fullmatch(text.rstrip(".! ")) or _REASON.fullmatch(text)
+        return self._known(found[1]) if found else None
+
+    def _labelled(self, text: str) -> str | None:
+        """A letter set off from what follows: the letter counts, unless what follows takes it back."""
+        found = _LABELLED.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
+        letter = self._known(found[1]) if found else None
+        if not found or letter is None:
+            return None
+        tail = found[2].strip()
+        if self._is_text_of(letter, tail):
+            return letter
+        is_abbreviation = text[1:2] == "." and text[2:3] not in (" ", "")
+        return None if is_abbreviation or self._takes_back(letter, tail) else letter
+
+    def _takes_back(self, letter: str, tail: str) -> bool:
+        if _NEGATION.match(tail) or _JOIN.match(tail):
+            return True
+        others = [word for word in _SEPARATOR.split(tail) if word]
+        if others and all(len(word) == 1 and self._known(word) for word in others):
+            return True
+        return any(self._known(m[1]) not in (None, letter) for m in _LATER_LABEL.finditer(tail))
+
+    def _beside_text(self, text: str) -> str | None:
+        """A letter with nothing between it and the text of the very option: "B red car", "red car (B)"."""
+        patterns: tuple[tuple[re.Pattern[str], int, int], ...] = ((_BEFORE_TEXT, 1, 2), (_AFTER_TEXT, 2, 1))
+        for pattern, letter_at, text_at in patterns:
+            found = pattern.fullmatch(text.rstrip(".! "))
+            letter = self._known(found[letter_at]) if found else None
+            if found and letter and self._is_text_of(letter, found[text_at]):
+                return letter
+        return None
+
+
+def _plain(text: str) -> str:
+    return normalize(text).casefold().rstrip(".!\u3002 ")

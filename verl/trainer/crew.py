@@ -1,0 +1,111 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the processes of a run, and ends every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from verl.cluster.group import Watch, WorkerGroup, results
+from verl.cluster.placement import Machines, Placement, connect
+from verl.config.plan import Plan
+from verl.config.trainer import Config
+from verl.rollout.environment import engine_environment
+from verl.rollout.options import EngineOptions
+from verl.trainer import orders
+from verl.workers.policy import PolicyOrder, PolicyWorker
+from verl.workers.reward import RewardWorker
+from verl.workers.rollout import RolloutWorker
+
+WATCHED = {"concurrency_groups": {"watch": 1}}
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:False",  # CUDA IPC cannot export expandable segments
+    "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The processes of a run, and the watch over them."""
+
+    policy: WorkerGroup
+    rollout: WorkerGroup
+    reward: WorkerGroup
+    watch: Watch
+
+
+@contextmanager
+def started(
+    config: Config, machines: Machines, plan: Plan, policy: Sequence[PolicyOrder], engine: EngineOptions
+) -> Iterator[Crew]:
+    """All workers, ready and connected. On the way out they are ended, also when starting fails half-way."""
+    connect(machines, ENVIRONMENT | ({"OMP_NUM_THREADS": "1"} if machines.device == "cpu" else {}))
+    try:
+        placement = Placement(machines)
+        watch = Watch()
+        ranks = _policy_group(policy, placement, watch)
+        rewards = _reward_group(config, watch)
+        for group in (ranks, rewards):
+            group.guard()
+        engines = _start_models(config, plan, engine, ranks, placement)
+        yield Crew(policy=ranks, rollout=engines, reward=rewards, watch=watch)
+        if config.trainer.ray_timeline is not None:
+            ray.timeline(filename=config.trainer.ray_timeline)
+    finally:
+        ray.shutdown()
+
+
+def _policy_group(policy: Sequence[PolicyOrder], placement: Placement, watch: Watch) -> WorkerGroup:
+    kind = ray.remote(PolicyWorker)
+    actors = [
+        kind.options(**WATCHED, **placement.policy_options(order.rank)).remote(order) for order in policy
+    ]
+    return WorkerGroup("policy rank", actors, watch)
+
+
+def _reward_group(config: Config, watch: Watch) -> WorkerGroup:
+    reward = config.worker.reward
+    kind = ray.remote(RewardWorker).options(**WATCHED, num_cpus=reward.num_cpus)
+    actors = [kind.remote(reward) for _ in range(reward.num_workers)]
+    return WorkerGroup("reward worker", actors, watch)
+
+
+def _start_models(
+    config: Config, plan: Plan, engine: EngineOptions, ranks: WorkerGroup, placement: Placement
+) -> WorkerGroup:
+    """Policy and engines. On a CPU they start side by side; on a GPU the engine measures what the policy left."""
+    rendezvous = results([ranks.start(0, "rendezvous")], ranks.watch)[0]
+    building = ranks.start_all("start", rendezvous)
+    if engine.device == "cuda":
+        results(building, ranks.watch)
+    engines = _engine_group(engine, plan.num_servers, ranks, placement)
+    results([*building, *engines.start_all("start")], ranks.watch)
+    engines.guard()
+    meeting = results([ranks.start(0, "rendezvous")], ranks.watch)[0]
+    transfers = [orders.transfer_settings(engine, rank, meeting) for rank in range(len(ranks))]
+    ranks.each("connect", [(engines.actors, transfer) for transfer in transfers])
+    return engines
+
+
+def _engine_group(
+    engine: EngineOptions, num_servers: int, ranks: WorkerGroup, placement: Placement
+) -> WorkerGroup:
+    devices: list[list[str]] = ranks.all("device_ids")
+    environment = engine_environment(engine.device, engine.weight_transfer)
+    width = engine.tensor_parallel_size
+    actors: list[Any] = []
+    for server in range(num_servers):
+        first = server * width
+        mine = [gpu for rank in devices[first : first + width] for gpu in rank]
+        options = placement.engine_options(first, mine)
+        options["runtime_env"]["env_vars"] |= environment
+        kind = ray.remote(RolloutWorker).options(max_concurrency=engine.max_num_seqs + 16, **options)
+        actors.append(kind.remote(engine, server))
+    return WorkerGroup("rollout server", actors, ranks.watch)

@@ -1,0 +1,207 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the loop talks to: typed stubs over worker groups. A test replaces them with fakes and needs no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from verl.cluster.deal import Deal
+from verl.cluster.group import Call, Watch, WorkerGroup, results, stream
+from verl.errors import ContractError
+from verl.rewards.contract import RewardItem
+from verl.rollout.engine import EngineStats, SamplingPlan
+from verl.rollout.router import assign
+from verl.tracking.metrics import Metrics, merge
+from verl.types import Experience, Floats, Prompt, Scored, Trajectory
+
+
+class Policy(Protocol):
+    """The model that is trained, and its frozen reference, spread over ranks."""
+
+    @property
+    def num_ranks(self) -> int:
+        """How many hands a deal must have."""
+
+    def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """Log-probabilities of the responses, [R] each, in flattened order."""
+
+    def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """The same under the reference policy."""
+
+    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
+        """One optimiser step per deal, in order."""
+
+    def publish(self, version: int) -> None:
+        """Send the weights to every engine, between its wake_weights and wake_cache."""
+
+    def end_step(self) -> Metrics:
+        """Forget the pixels of this step; what they cost."""
+
+    def save(self, directory: Path) -> None:
+        """Write model, optimizer, schedule and RNG of all ranks."""
+
+    def load(self, directory: Path) -> None:
+        """Read them back."""
+
+
+class Rollout(Protocol):
+    """The engines that generate."""
+
+    def generate(self, prompts: Sequence[Prompt], plan: SamplingPlan) -> Iterator[Trajectory]:
+        """Responses as they finish, `plan.n` per prompt; `group` is the prompt's place."""
+
+    def sleep(self) -> None:
+        """Free the devices for training."""
+
+    def wake_weights(self) -> None:
+        """Make room for weights to be received."""
+
+    def wake_cache(self) -> None:
+        """Make room for generation."""
+
+    def drain_stats(self) -> EngineStats:
+        """Work done since the last call."""
+
+
+class Rewards(Protocol):
+    """The scorers."""
+
+    def submit(self, trajectory: Trajectory) -> None:
+        """Begin to score; returns at once."""
+
+    def collect(self) -> list[Scored]:
+        """Wait for all that was submitted; in the order of submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyHandle:
+    """Policy ranks in a worker group."""
+
+    workers: WorkerGroup
+    save_model_only: bool = False
+
+    @property
+    def num_ranks(self) -> int:
+        """World size of the policy."""
+        return len(self.workers)
+
+    def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """See Policy."""
+        return dealt.gather(self.workers.each("logprobs", [(hand,) for hand in dealt.hands]))
+
+    def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """See Policy."""
+        return dealt.gather(self.workers.each("ref_logprobs", [(hand,) for hand in dealt.hands]))
+
+    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
+        """See Policy."""
+        hands = [([step.hands[rank] for step in steps],) for rank in range(self.num_ranks)]
+        return merge(self.workers.each("update", hands))
+
+    def publish(self, version: int) -> None:
+        """See Policy."""
+        self.workers.all("publish", version)
+
+    def end_step(self) -> Metrics:
+        """See Policy."""
+        return merge(self.workers.all("end_step"))
+
+    def save(self, directory: Path) -> None:
+        """See Policy."""
+        self.workers.all("save", directory, self.save_model_only)
+
+    def load(self, directory: Path) -> None:
+        """See Policy."""
+        self.workers.all("load", directory)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutHandle:
+    """Engines in a worker group; all requests of a prompt go to one of them."""
+
+    workers: WorkerGroup
+    watch: Watch
+
+    def generate(self, prompts: Sequence[Prompt], plan: SamplingPlan) -> Iterator[Trajectory]:
+        """See Rollout."""
+        shares: list[list[tuple[int, Prompt]]] = [[] for _ in range(len(self.workers))]
+        for group, server in enumerate(assign(prompts, plan, len(self.workers))):
+            shares[server].append((group, prompts[group]))
+        calls = [
+            self.workers.start(server, "generate", share, plan) for server, share in enumerate(shares) if share
+        ]
+        for generated in stream(calls, self.watch):
+            yield generated.attach(prompts[generated.group])
+
+    def sleep(self) -> None:
+        """See Rollout."""
+        self.workers.all("sleep")
+
+    def wake_weights(self) -> None:
+        """See Rollout."""
+        self.workers.all("wake_weights")
+
+    def wake_cache(self) -> None:
+        """See Rollout."""
+        self.workers.all("wake_cache")
+
+    def drain_stats(self) -> EngineStats:
+        """See Rollout."""
+        return sum(self.workers.all("drain_stats"), EngineStats())
+
+
+@dataclass(slots=True)
+class RewardHandle:
+    """Scoring processes. Rows go out one by one as they come, or, for a batch function, in groups of siblings."""
+
+    workers: WorkerGroup
+    watch: Watch
+    batch_size: int  # rows per call: 1 for a scorer that takes rows singly, n for one that wants siblings together
+    timeout_seconds: float
+    _waiting: dict[int, list[Trajectory]] = field(default_factory=dict)
+    _sent: list[tuple[list[Trajectory], Call]] = field(default_factory=list)
+
+    def submit(self, trajectory: Trajectory) -> None:
+        """See Rewards."""
+        rows = self._waiting.setdefault(trajectory.group, [])
+        rows.append(trajectory)
+        if len(rows) >= self.batch_size:
+            self._send(self._waiting.pop(trajectory.group))
+
+    def collect(self) -> list[Scored]:
+        """See Rewards."""
+        for group in list(self._waiting):
+            self._send(self._waiting.pop(group))
+        sent, self._sent = self._sent, []
+        verdicts = results([call for _, call in sent], self.watch, self.timeout_seconds)
+        return [
+            Scored(trajectory=row, verdict=verdict)
+            for (rows, call), batch in zip(sent, verdicts, strict=True)
+            for row, verdict in _paired(rows, batch, call)
+        ]
+
+    def _send(self, rows: list[Trajectory]) -> None:
+        rows = sorted(rows, key=lambda row: row.index)
+        worker = len(self._sent) % len(self.workers)
+        call = self.workers.start(worker, "score", [_item(row) for row in rows])
+        records = ", ".join(sorted({row.prompt.record.id for row in rows}))
+        self._sent.append((rows, Call(call.ref, f"{call.what} of record {records}")))
+
+
+def _paired(rows: list[Trajectory], verdicts: list[Any], call: Call) -> Iterator[tuple[Trajectory, Any]]:
+    if len(rows) != len(verdicts):
+        raise ContractError(f"{call.what}: {len(verdicts)} verdicts for {len(rows)} responses")
+    return zip(rows, verdicts, strict=True)
+
+
+def _item(row: Trajectory) -> RewardItem:
+    return RewardItem(
+        response=row.text,
+        response_length=len(row.response_ids),
+        record=row.prompt.record,
+        truncated=row.truncated,
+    )

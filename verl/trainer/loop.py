@@ -1,0 +1,178 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from verl.algorithms.kl import KlController
+from verl.checkpoint.layout import TrainerState
+from verl.cluster.deal import Deal
+from verl.tracking.metrics import Metrics, merge, values
+from verl.tracking.tracker import Trackers
+from verl.trainer import summary
+from verl.trainer.checkpoints import Checkpoints
+from verl.trainer.clock import Clock
+from verl.trainer.collect import Collector, Group
+from verl.trainer.experience import Assembler
+from verl.trainer.handles import Policy, Rollout
+from verl.trainer.progress import Progress
+from verl.trainer.validate import Validator
+from verl.types import Experience
+
+
+class Loader(Protocol):
+    """What the loop needs of the data loader: a position."""
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, as JSON values."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When things happen. Frequencies are in steps; below 1 means not while training."""
+
+    total_steps: int
+    val_freq: int
+    save_freq: int
+    val_before_train: bool
+    val_only: bool
+
+    def validates(self, step: int) -> bool:
+        """Also after the last step."""
+        return step == self.total_steps or (self.val_freq > 0 and step % self.val_freq == 0)
+
+    def saves(self, step: int) -> bool:
+        """Also after the last step."""
+        return step == self.total_steps or (self.save_freq > 0 and step % self.save_freq == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Lengths and sizes that metrics are measured against."""
+
+    max_prompt_length: int
+    max_response_length: int
+    num_devices: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """Generate, score, weigh, update, publish; now and then validate and save."""
+
+    loader: Loader
+    collector: Collector
+    assembler: Assembler
+    policy: Policy
+    rollout: Rollout
+    validator: Validator | None
+    checkpoints: Checkpoints
+    trackers: Trackers
+    kl: KlController | None
+    progress: Progress
+    schedule: Schedule
+    limits: Limits
+    clock: Clock
+
+    def fit(self) -> TrainerState:
+        """Train until the schedule ends."""
+        state = self._begin()
+        if self.schedule.val_before_train or self.schedule.val_only:
+            self._log_validation(state.step)
+        if self.schedule.val_only:
+            return state
+        self.progress.start(state.step)
+        while state.step < self.schedule.total_steps:
+            state = replace(state, step=state.step + 1)
+            state = self._step(state)
+        return state
+
+    def _begin(self) -> TrainerState:
+        self.rollout.sleep()
+        state = self.checkpoints.resume()
+        if state is None:
+            state = TrainerState(step=0, world_size=self.policy.num_ranks, loader={})
+        else:
+            self._restore(state)
+        self._publish(state.step)
+        return state
+
+    def _restore(self, state: TrainerState) -> None:
+        self.loader.restore(dict(state.loader))
+        if self.kl is not None:
+            self.kl.restore(state.kl)
+        self.trackers.resume(state.step)
+
+    def _step(self, state: TrainerState) -> TrainerState:
+        score: float | None = None
+        with self.clock("step"):
+            groups, drawn = self.collector.collect(state.step)
+            self.rollout.sleep()
+            deals, weighed = self.assembler.assemble(groups)
+            metrics = merge([drawn, weighed, self._update(deals)])
+            self._publish(state.step)
+            if self.validator is not None and self.schedule.validates(state.step):
+                score, validated = self.validator.validate(state.step)
+                metrics = merge([metrics, validated])
+            if self.schedule.saves(state.step):
+                state = self._save(state, score)
+        self._log(state.step, groups, _rows(deals), metrics)
+        return state
+
+    def _update(self, deals: Sequence[Deal[Experience]]) -> Metrics:
+        with self.clock("update_actor"):
+            metrics = self.policy.update(deals)
+        return merge([metrics, self.policy.end_step()])
+
+    def _publish(self, version: int) -> None:
+        """Engines must never answer with older weights than these."""
+        with self.clock("sync"):
+            self.rollout.wake_weights()
+            self.policy.publish(version)
+            self.rollout.wake_cache()
+
+    def _save(self, state: TrainerState, score: float | None) -> TrainerState:
+        with self.clock("save_checkpoint"):
+            state = replace(
+                state,
+                world_size=self.policy.num_ranks,
+                loader=self.loader.state(),
+                kl=self.kl.state() if self.kl is not None else {},
+            )
+            return self.checkpoints.save(state, score)
+
+    def _log_validation(self, step: int) -> None:
+        if self.validator is None:
+            return
+        _, metrics = self.validator.validate(step)
+        self.clock.collect()
+        self.trackers.log(values(metrics), step)
+        self.progress.note(step, values(metrics))
+
+    def _log(self, step: int, groups: Sequence[Group], rows: list[Experience], metrics: Metrics) -> None:
+        timing = self.clock.collect()
+        numbers = values(
+            merge(
+                [
+                    metrics,
+                    summary.reward_metrics(groups),
+                    summary.length_metrics(
+                        rows, self.limits.max_prompt_length, self.limits.max_response_length
+                    ),
+                    summary.advantage_metrics(rows),
+                    summary.throughput(rows, timing, self.limits.num_devices),
+                ]
+            )
+        )
+        self.trackers.log(numbers | timing, step)
+        self.progress.note(step, numbers | timing)
+
+
+def _rows(deals: Sequence[Deal[Experience]]) -> list[Experience]:
+    return [row for one in deals for hand in one.hands for row in hand]

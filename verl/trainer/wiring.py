@@ -1,0 +1,257 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: a configuration becomes a trainer. The only file that knows every class.
+
+What can be wrong with settings, data and plug-ins is found out before a process is started.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from verl.algorithms.advantage import Advantage, find_advantage
+from verl.algorithms.kl import AdaptiveKl, FixedKl, KlController
+from verl.algorithms.policy_loss import find_loss
+from verl.checkpoint.layout import CheckpointRoot
+from verl.config.plan import Plan, num_training_steps
+from verl.config.trainer import Config
+from verl.data.dataset import PromptDataset, build_dataset
+from verl.data.loader import PromptLoader
+from verl.errors import ConfigError
+from verl.models.adapter import load_adapter
+from verl.rewards.custom import Reward, load_reward
+from verl.rollout.engine import SamplingPlan
+from verl.tracking.tracker import Run, Trackers, open_trackers
+from verl.trainer import crew, orders
+from verl.trainer.checkpoints import Checkpoints
+from verl.trainer.clock import Clock
+from verl.trainer.collect import Collector
+from verl.trainer.experience import Assembler
+from verl.trainer.handles import PolicyHandle, RewardHandle, RolloutHandle
+from verl.trainer.loop import Limits, Schedule, Trainer
+from verl.trainer.progress import Progress
+from verl.trainer.validate import Validator
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a run is made of, before any process is started."""
+
+    config: Config
+    device: str
+    plan: Plan
+    train: PromptDataset
+    val: PromptDataset | None
+    reward: Reward
+    advantage: Advantage
+    sampling: SamplingPlan
+    trackers: Trackers
+    num_steps: int
+
+
+@contextmanager
+def launched(config: Config) -> Iterator[Trainer]:
+    """A trainer with all of its processes, which end when the block does."""
+    parts = prepare(config)
+    machines = orders.machines_of(config, parts.device)
+    policy = orders.policy_orders(config, machines, parts.plan, parts.num_steps)
+    engine = orders.engine_options(config, parts.device, parts.plan, _most_videos(parts))
+    with crew.started(config, machines, parts.plan, policy, engine) as workers:
+        trainer = assemble(parts, workers)
+        try:
+            yield trainer
+        finally:
+            trainer.progress.close()
+            parts.trackers.close()
+
+
+def prepare(config: Config) -> Parts:
+    """Read and check everything that needs no other process. Raises ConfigError or DataError."""
+    device = resolve_device(config)
+    advantage = find_advantage(config.algorithm.adv_estimator)
+    find_loss(config.worker.actor.loss_type)
+    reward = load_reward(config.worker.reward)
+    source = orders.model_source(config)
+    adapter = load_adapter(**asdict(source))
+    train = build_dataset(config.data, adapter, train=True)
+    val = build_dataset(config.data, adapter, train=False) if config.data.val_files else None
+    num_steps = num_training_steps(config, len(train))
+    if num_steps < 1:
+        raise ConfigError(
+            f"{len(train)} training prompts do not fill one batch of data.rollout_batch_size="
+            f"{config.data.rollout_batch_size}; lower it or add data"
+        )
+    return Parts(
+        config=config,
+        device=device,
+        plan=Plan.of(config, config.trainer.nnodes * config.trainer.n_gpus_per_node, device),
+        train=train,
+        val=val,
+        reward=reward,
+        advantage=advantage,
+        sampling=orders.sampling_plan(config),
+        trackers=open_trackers(config.trainer.logger, _run(config)),
+        num_steps=num_steps,
+    )
+
+
+def resolve_device(config: Config) -> str:
+    """What `trainer.device` turns out to be here. Raises ConfigError for CUDA without a device."""
+    wanted, found = config.trainer.device, torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise ConfigError("trainer.device=cuda, but torch sees no CUDA device here; use cpu or auto")
+    if wanted == "auto":
+        return "cuda" if found else "cpu"
+    return wanted
+
+
+def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
+    """The trainer over running workers."""
+    config, clock = parts.config, Clock()
+    policy = PolicyHandle(workers.policy, config.trainer.save_model_only)
+    rollout = RolloutHandle(workers.rollout, workers.watch)
+    loader = _loader(parts)
+    kl = _kl_controller(config)
+    return Trainer(
+        loader=loader,
+        collector=Collector(
+            prompts=loader,
+            rollout=rollout,
+            rewards=_rewards(parts, workers, parts.sampling.n),
+            plan=parts.sampling,
+            num_prompts=parts.plan.num_prompts_per_step,
+            clock=clock,
+        ),
+        assembler=Assembler(
+            policy=policy,
+            advantage=parts.advantage,
+            settings=orders.algorithm_settings(config),
+            kl=None if config.algorithm.use_kl_loss else kl,
+            kl_kind=config.algorithm.kl_penalty,
+            use_reference=not config.algorithm.disable_kl,
+            shares_prompts=config.worker.actor.packing == "shared_prompt",
+            groups_per_update=parts.plan.groups_per_update,
+            clock=clock,
+        ),
+        policy=policy,
+        rollout=rollout,
+        validator=_validator(parts, workers, rollout, clock),
+        checkpoints=_checkpoints(config, policy),
+        trackers=parts.trackers,
+        kl=kl,
+        progress=Progress(parts.num_steps, config.trainer.progress_bar),
+        schedule=_schedule(config, parts.num_steps),
+        limits=_limits(parts),
+        clock=clock,
+    )
+
+
+def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> RewardHandle:
+    return RewardHandle(
+        workers.reward,
+        workers.watch,
+        batch_size=1 if parts.reward.is_sequential else siblings,
+        timeout_seconds=parts.config.worker.reward.timeout_seconds,
+    )
+
+
+def _validator(
+    parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: Clock
+) -> Validator | None:
+    if parts.val is None:
+        return None
+    config = parts.config
+    plan = parts.sampling.override(config.worker.rollout.val_override_config)
+    return Validator(
+        prompts=parts.val,
+        batch_size=config.data.val_batch_size,
+        plan=plan,
+        rollout=rollout,
+        rewards=_rewards(parts, workers, plan.n),
+        trackers=parts.trackers,
+        num_generations=config.trainer.val_generations_to_log,
+        clock=clock,
+    )
+
+
+def _loader(parts: Parts) -> PromptLoader:
+    data = parts.config.data
+    return PromptLoader(
+        parts.train,
+        data.mini_rollout_batch_size or data.rollout_batch_size,
+        shuffle=data.shuffle,
+        seed=data.seed,
+        workers=data.dataloader_workers,
+    )
+
+
+def _kl_controller(config: Config) -> KlController | None:
+    algorithm = config.algorithm
+    if algorithm.disable_kl:
+        return None
+    if algorithm.kl_type == "adaptive":
+        return AdaptiveKl(algorithm.kl_coef, target=algorithm.kl_target, horizon=algorithm.kl_horizon)
+    return FixedKl(algorithm.kl_coef)
+
+
+def _checkpoints(config: Config, policy: PolicyHandle) -> Checkpoints:
+    trainer = config.trainer
+    resume_from = Path(trainer.load_checkpoint_path).resolve() if trainer.load_checkpoint_path else None
+    return Checkpoints(
+        root=CheckpointRoot(save_directory(config)),
+        policy=policy,
+        limit=trainer.save_limit,
+        resume_from=resume_from,
+        find_last=trainer.find_last_checkpoint,
+        announce=log.info,
+    )
+
+
+def save_directory(config: Config) -> Path:
+    """Where checkpoints and log files of this run go."""
+    trainer = config.trainer
+    default = Path("checkpoints") / trainer.project_name / trainer.experiment_name
+    return Path(trainer.save_checkpoint_path or default).resolve()
+
+
+def _run(config: Config) -> Run:
+    return Run(
+        project=config.trainer.project_name,
+        experiment=config.trainer.experiment_name,
+        directory=save_directory(config),
+        config=asdict(config),
+    )
+
+
+def _schedule(config: Config, num_steps: int) -> Schedule:
+    trainer = config.trainer
+    return Schedule(
+        total_steps=num_steps,
+        val_freq=trainer.val_freq,
+        save_freq=trainer.save_freq,
+        val_before_train=trainer.val_before_train,
+        val_only=trainer.val_only,
+    )
+
+
+def _limits(parts: Parts) -> Limits:
+    data, trainer = parts.config.data, parts.config.trainer
+    return Limits(
+        max_prompt_length=data.max_prompt_length,
+        max_response_length=data.max_response_length,
+        num_devices=trainer.nnodes * trainer.n_gpus_per_node,
+    )
+
+
+def _most_videos(parts: Parts) -> int:
+    """The largest number of videos in one row, which the engine must allow."""
+    sets = [parts.train, *([parts.val] if parts.val is not None else [])]
+    return max((len(record.videos) for one in sets for record in one.records), default=0) or 1

@@ -1,0 +1,126 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""A process that serves one engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from verl.rollout.engine import EngineStats, SamplingPlan
+from verl.rollout.options import EngineOptions
+from verl.types import Floats, Prompt, Source, Tokens, Trajectory
+
+HEALTH_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """A trajectory without its prompt, which the receiver has."""
+
+    group: int
+    index: int
+    response_ids: Tokens
+    rollout_logprobs: Floats
+    text: str
+    truncated: bool
+    source: Source
+    weight_version: int
+
+    @classmethod
+    def of(cls, row: Trajectory) -> Generated:
+        """What is new in `row`."""
+        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    def attach(self, prompt: Prompt) -> Trajectory:
+        """The trajectory again; siblings then share one prompt."""
+        return Trajectory(
+            prompt=prompt, **{name: getattr(self, name) for name in self.__dataclass_fields__}
+        )
+
+
+class RolloutWorker:
+    """Ray async actor around one `VllmServer`. vLLM's weight-sync client calls the methods named as it wants them."""
+
+    def __init__(self, options: EngineOptions, rank: int) -> None:
+        from verl.rollout.server import VllmServer  # noqa: PLC0415 - vLLM reads its environment at import
+
+        self._server = VllmServer(options, name=f"vLLM engine of rollout server {rank}")
+
+    async def start(self) -> None:
+        """Load the model."""
+        await self._server.start()
+
+    async def generate(
+        self, prompts: Sequence[tuple[int, Prompt]], plan: SamplingPlan
+    ) -> AsyncIterator[Generated]:
+        """Responses to all (group, prompt) pairs, each as soon as it is finished."""
+        finished: asyncio.Queue[Generated | BaseException | None] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._answer(group, prompt, plan, finished)) for group, prompt in prompts]
+        running = len(tasks)
+        try:
+            while running:
+                item = await finished.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _answer(
+        self, group: int, prompt: Prompt, plan: SamplingPlan, finished: asyncio.Queue[Any]
+    ) -> None:
+        try:
+            async for row in self._server.generate_group(prompt, group, plan):
+                await finished.put(Generated.of(row))
+            await finished.put(None)
+        except Exception as error:  # noqa: BLE001 - the process boundary: it is raised again by `generate`
+            await finished.put(error)
+
+    async def sleep(self) -> None:
+        """Give the devices to the trainer."""
+        await self._server.sleep()
+
+    async def wake_weights(self) -> None:
+        """Make room for weights."""
+        await self._server.wake_weights()
+
+    async def wake_cache(self) -> None:
+        """Generate again."""
+        await self._server.wake_cache()
+
+    async def drain_stats(self) -> EngineStats:
+        """Work done since the last call."""
+        return await self._server.drain_stats()
+
+    async def init_weight_transfer_engine(self, request: Any) -> None:
+        """vLLM's weight-transfer API."""
+        await self._server.init_weight_transfer_engine(request)
+
+    async def start_weight_update(self, *args: Any, **kwargs: Any) -> None:
+        """vLLM's weight-transfer API."""
+        await self._server.start_weight_update(*args, **kwargs)
+
+    async def update_weights(self, request: Any) -> None:
+        """vLLM's weight-transfer API."""
+        await self._server.update_weights(request)
+
+    async def finish_weight_update(self, *args: Any, **kwargs: Any) -> None:
+        """vLLM's weight-transfer API."""
+        await self._server.finish_weight_update(*args, **kwargs)
+
+    async def watch(self) -> None:
+        """Return only by raising, when the engine is dead."""
+        while True:
+            await self._server.check()
+            await asyncio.sleep(HEALTH_CHECK_SECONDS)
+
+    async def close(self) -> None:
+        """Stop the engine's processes."""
+        await self._server.close()
