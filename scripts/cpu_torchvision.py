@@ -47,5 +47,6 @@ def _define() -> None:
 
 
 def install() -> None:
-    """Watch for the import of torchvision."""
-    sys.meta_path.insert(0, _BeforeTorchvision())
+    """Watch for the import of torchvision. Python may read a .pth file more than once."""
+    if not any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _BeforeTorchvision())

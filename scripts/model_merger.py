@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Merge a checkpoint's sharded weights into a Hugging Face folder.
 
-    python scripts/model_merger.py --local_dir checkpoints/project/experiment/global_step_100/actor
+python scripts/model_merger.py --local_dir checkpoints/project/experiment/global_step_100/actor
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from verl.checkpoint.merge import HUGGINGFACE, merge
+from verl.checkpoint.layout import HUGGINGFACE
+from verl.checkpoint.merge import merge
 from verl.errors import CheckpointError, VerlError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}

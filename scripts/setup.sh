@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cpu_index=https://download.pytorch.org/whl/cpu
 log=.venv/setup.log
 stamp=.venv/setup.stamp
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -16,7 +17,7 @@ fail() {
     exit 1
 }
 
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input --progress-bar=off "$@" >>"$log" 2>&1; }
+pip() { .venv/bin/python -m pip "$@" >>"$log" 2>&1; }
 
 can_import() { .venv/bin/python -c "import $1" >>"$log" 2>&1; }
 

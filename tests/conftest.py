@@ -8,10 +8,14 @@ import os
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+from tests import typecheck
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run beside each other
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded
 
+install_import_hook("verl.algorithms", f"{typecheck.__name__}.check")
 settings.register_profile("verl", deadline=None, max_examples=60)  # the first example pays for imports
 settings.load_profile("verl")
 

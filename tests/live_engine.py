@@ -95,9 +95,7 @@ def make_prompt(adapter: ModelAdapter, question: str, media: tuple[MediaRef, ...
     text = adapter.render(question, len(media))
     collapsed = adapter.encode(text)
     expanded = adapter.expand(collapsed, [ref.metadata for ref in media])
-    record = Record(
-        id=question, where="test:1", problem=question, answer="A", problem_type="open", data_type="video"
-    )
+    record = Record(id=question, where="test:1", problem=question, answer="A", problem_type="open", data_type="video")
     return Prompt(
         record=record,
         text=text,
@@ -126,15 +124,11 @@ class Reference:
             parameter += noise.to(parameter.device, parameter.dtype)
 
     @torch.no_grad()
-    def logprobs(
-        self, row: Trajectory, temperature: float, clips: Mapping[str, VideoClip] | None = None
-    ) -> np.ndarray:
-        """[R]. Vision features go where the prompt has placeholders; the response is text whatever it holds."""
+    def logprobs(self, row: Trajectory, temperature: float, clips: Mapping[str, VideoClip] | None = None) -> np.ndarray:
+        """[R]. Features go where the prompt has placeholders; the response is text whatever it holds."""
         model, core = self.model, self.model.model
         num_prompt = len(row.prompt.ids)
-        ids = (
-            torch.from_numpy(np.concatenate([row.prompt.ids, row.response_ids])).long()[None].to(model.device)
-        )
+        ids = torch.from_numpy(np.concatenate([row.prompt.ids, row.response_ids])).long()[None].to(model.device)
         embeds = core.get_input_embeddings()(ids)
         positions, mask, deep = self._text_positions(ids.shape[1]), None, None
         if row.prompt.media:
@@ -142,9 +136,7 @@ class Reference:
             features = core.get_video_features(pixels, grid, return_dict=True)
             mask = ids == model.config.video_token_id
             mask[0, num_prompt:] = False
-            embeds = embeds.masked_scatter(
-                mask[..., None], torch.cat(list(features.pooler_output)).to(embeds)
-            )
+            embeds = embeds.masked_scatter(mask[..., None], torch.cat(list(features.pooler_output)).to(embeds))
             deep = [torch.cat(list(level)) for level in features.deepstack_features]
             positions = self._positions(ids, num_prompt, grid)
         hidden = core.language_model(

@@ -93,9 +93,7 @@ class World:
         rendered = self.adapter.render("<video>" * len(clips) + text, len(clips))
         collapsed = self.adapter.encode(rendered)
         expanded = self.adapter.expand(collapsed, [clip.metadata for clip in clips])
-        record = Record(
-            id=text, where=f"test:{text}", problem=text, answer="A", problem_type="open", data_type="video"
-        )
+        record = Record(id=text, where=f"test:{text}", problem=text, answer="A", problem_type="open", data_type="video")
         return Prompt(
             record=record,
             text=rendered,

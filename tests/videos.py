@@ -77,4 +77,3 @@ def numbered_video(path: Path, recipe: VideoRecipe | None = None) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
-

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +76,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package  # plug-in package, imported at the first look-up
         self._entries: dict[str, T] = {}
+        self._loading = threading.RLock()
 
     def register(self, *names: str) -> Callable[[T], T]:
         """Decorator that files an object under one or more names."""
@@ -108,6 +110,7 @@ class Registry(Generic[T]):
         return load_attribute(name) if ".py" in name else self[name]
 
     def _load(self) -> None:
-        if self._package is not None:
-            package, self._package = self._package, None
-            import_siblings(package)
+        with self._loading:  # other threads wait until every plug-in is there
+            if self._package is not None:
+                package, self._package = self._package, None
+                import_siblings(package)

@@ -1,6 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed, sharded, split gradients against one process that runs every response alone through transformers' own code."""
+"""Packed, sharded, split gradients against one process that runs each response alone in transformers' own code."""
 
 from __future__ import annotations
 
@@ -124,7 +124,6 @@ def assert_close(found: Gradients, expected: Gradients) -> None:
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     error = max(float((found[name] - expected[name]).abs().max()) for name in expected)
     assert largest > 1e-2
-    print(f"error {error:.2e} of {largest:.2e}")
     assert error <= 1e-6, f"error {error:.1e} in gradients up to {largest:.1e}"
 
 

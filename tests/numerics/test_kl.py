@@ -34,7 +34,11 @@ def test_kl_and_low_var_kl_estimate_the_same_divergence(a: list[float], b: list[
 @given(batches(), kinds, st.floats(0, 1))
 def test_the_penalty_in_the_reward_equals_the_definition(batch: Batch, kind: str, coef: float) -> None:
     penalised = apply_kl_penalty(
-        batch.rewards, batch.logprobs, batch.ref_logprobs, batch.mask, FixedKl(kind, coef)  # type: ignore[arg-type]
+        batch.rewards,
+        batch.logprobs,
+        batch.ref_logprobs,
+        batch.mask,
+        FixedKl(kind, coef),  # type: ignore[arg-type]
     )
     row_means = []
     for row, length in enumerate(batch.lengths):

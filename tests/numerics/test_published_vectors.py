@@ -37,7 +37,8 @@ class Case:
         values = self._inputs[name]
         if name == "index":
             return torch.tensor(values)
-        floats = torch.tensor([[float(v) for v in row] for row in values], dtype=self._dtype)
+        rows = [row if isinstance(row, list) else [row] * self["response_mask"].shape[1] for row in values]
+        floats = torch.tensor([[float(v) for v in row] for row in rows], dtype=self._dtype)
         return floats.bool() if name.endswith("mask") else floats
 
     def check(self, name: str, found: Tensor | float, scale: float = 1.0) -> None:
@@ -184,9 +185,7 @@ def test_kl_estimators(case: Case) -> None:
 def test_kl_in_the_reward(case: Case) -> None:
     params, mask = case.params, case["response_mask"]
     fixed = FixedKl(params["kl_type"], params["init"])
-    adaptive = AdaptiveKl(
-        params["kl_type"], params["init"], target=params["target"], horizon=params["horizon"]
-    )
+    adaptive = AdaptiveKl(params["kl_type"], params["init"], target=params["target"], horizon=params["horizon"])
     controller = fixed if params["type"] == "fixed" else adaptive
     penalised = apply_kl_penalty(
         case["token_level_scores"], case["old_log_probs"], case["ref_log_probs"], mask, controller
@@ -215,9 +214,7 @@ def test_kl_in_the_loss(case: Case) -> None:
     logprobs = case["log_probs"].requires_grad_()
     x = loss_input(case, logprobs)
     settings = replace(x.settings, use_kl_loss=True, kl_kind="low_var_kl", kl_coef=case.params["beta"])
-    output = find_loss("default").compute(
-        replace(x, ref_logprobs=case["ref_log_probs"], settings=settings)
-    )
+    output = find_loss("default").compute(replace(x, ref_logprobs=case["ref_log_probs"], settings=settings))
     output.loss.backward()
     assert logprobs.grad is not None
     case.check("loss", output.loss.item())

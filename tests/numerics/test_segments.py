@@ -31,10 +31,7 @@ def twin_mask(groups: Groups) -> Tensor:
         for _ in range(length)
     ]
     return torch.tensor(
-        [
-            [j <= i and a[0] == b[0] and b[1] in (0, a[1]) for j, b in enumerate(owners)]
-            for i, a in enumerate(owners)
-        ]
+        [[j <= i and a[0] == b[0] and b[1] in (0, a[1]) for j, b in enumerate(owners)] for i, a in enumerate(owners)]
     )
 
 
@@ -89,9 +86,7 @@ def test_plain_packing_is_one_causal_block_per_sequence(lens: list[int]) -> None
 
 @settings(max_examples=20, deadline=None)
 @given(prompt_len=LENGTHS, response_lens=st.lists(LENGTHS, min_size=1, max_size=4))
-def test_a_shared_prompt_gives_what_a_prompt_per_response_gives(
-    prompt_len: int, response_lens: list[int]
-) -> None:
+def test_a_shared_prompt_gives_what_a_prompt_per_response_gives(prompt_len: int, response_lens: list[int]) -> None:
     shared = tensors(prompt_len + sum(response_lens), 4, 2)
     together = run(shared, seg.group_segments([(prompt_len, response_lens)]))
     start = prompt_len
@@ -120,9 +115,7 @@ def test_the_index_for_varlen_kernels_says_the_same_as_the_mask(groups: Groups) 
     segments = seg.group_segments(groups)
     assert segments.k_index is not None
     seen = torch.zeros(size(groups), size(groups), dtype=torch.bool)
-    spans = zip(
-        itertools.pairwise(segments.cu_q.tolist()), itertools.pairwise(segments.cu_k.tolist()), strict=True
-    )
+    spans = zip(itertools.pairwise(segments.cu_q.tolist()), itertools.pairwise(segments.cu_k.tolist()), strict=True)
     for (q0, q1), (k0, k1) in spans:
         keys = segments.k_index[k0:k1]
         for offset in range(q1 - q0):

@@ -39,9 +39,7 @@ class Advantage:
         self._check_supplied(x)
         y = self.function(x)
         if not isinstance(y, AdvantageOutput):
-            raise ContractError(
-                f"advantage {self.name!r} returned {type(y).__name__}, not an AdvantageOutput"
-            )
+            raise ContractError(f"advantage {self.name!r} returned {type(y).__name__}, not an AdvantageOutput")
         return AdvantageOutput(
             advantages=self._checked(y.advantages, x, "advantages"),
             returns=self._checked(y.returns, x, "returns"),

@@ -20,9 +20,7 @@ from torch import Tensor
 
 from verl.algorithms.masked import zero_outside
 
-MetricSum: TypeAlias = tuple[
-    float, float
-]  # (total, weight): the metric is total / weight once all are added up
+MetricSum: TypeAlias = tuple[float, float]  # (total, weight): the metric is total / weight once all are added up
 KlKind: TypeAlias = Literal["kl", "abs", "mse", "low_var_kl", "full"]
 Average: TypeAlias = Literal["token", "seq"]
 Option: TypeAlias = str | int | float | bool

@@ -50,10 +50,9 @@ class PolicyLoss:
             shapes = f"{tuple(y.values.shape)}, expected {tuple(x.mask.shape)} [rows, tokens]"
             raise ContractError(f"loss {self.name!r} returned values of shape {shapes}")
         terms = [_Term("pg_loss", 1.0, y.values), *_kl_terms(x), *_entropy_terms(x)]
-        metrics = {**_divergence(x), **y.metrics, **_means(terms, x)}
-        return LossOutput(
-            loss=_sum(terms, x), metrics={f"actor/{name}": value for name, value in metrics.items()}
-        )
+        divergence = token_means(x.mask, ppo_kl=x.old_logprobs - x.logprobs.detach())
+        metrics = {**divergence, **y.metrics, **_means(terms, x)}
+        return LossOutput(loss=_sum(terms, x), metrics={f"actor/{name}": value for name, value in metrics.items()})
 
 
 def _without_padding(x: LossInput) -> LossInput:
@@ -73,17 +72,17 @@ def _kl_terms(x: LossInput) -> list[_Term]:
 
 
 def _entropy_terms(x: LossInput) -> list[_Term]:
+    """The entropy where it is known, and always its estimate from the sampled tokens, which is only logged."""
+    estimate = _Term("entropy_loss", 0.0, -x.logprobs)
     if x.entropy is not None:
-        return [_Term("entropy", -x.settings.entropy_coef, x.entropy)]
+        return [estimate, _Term("entropy", -x.settings.entropy_coef, x.entropy)]
     if x.settings.entropy_coef:
         raise ContractError("entropy_coef needs the entropy of every token: not supplied")
-    return []
+    return [estimate]
 
 
 def _sum(terms: list[_Term], x: LossInput) -> Tensor:
-    shares = [
-        t.coef * aggregate(t.values, x.mask, x.settings.average, x.denominators) for t in terms if t.coef
-    ]
+    shares = [t.coef * aggregate(t.values, x.mask, x.settings.average, x.denominators) for t in terms if t.coef]
     return torch.stack(shares).sum()
 
 
@@ -92,16 +91,8 @@ def _means(terms: list[_Term], x: LossInput) -> dict[str, MetricSum]:
     average = x.settings.average
     totals = torch.stack([total(term.values.detach(), x.mask, average) for term in terms]).tolist()
     weight = Denominators.of(x.mask).count(average)
-    metrics: dict[str, MetricSum] = {
-        term.name: (number, weight) for term, number in zip(terms, totals, strict=True)
-    }
+    metrics: dict[str, MetricSum] = {term.name: (number, weight) for term, number in zip(terms, totals, strict=True)}
     return {**metrics, "kl_coef": (x.settings.kl_coef, 1.0)} if x.settings.use_kl_loss else metrics
-
-
-def _divergence(x: LossInput) -> dict[str, MetricSum]:
-    """`ppo_kl`: from the policy at the start of the step. `entropy_loss`: one sample of the entropy."""
-    logprobs = x.logprobs.detach()
-    return token_means(x.mask, ppo_kl=x.old_logprobs - logprobs, entropy_loss=-logprobs)
 
 
 LOSSES: Registry[PolicyLoss] = Registry("policy loss", "verl.algorithms.losses")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ STATE_FILE = "trainer_state.json"
 TRACKER_FILE = "checkpoint_tracker.json"
 ACTOR = "actor"
 CRITIC = "critic"
+HUGGINGFACE = "huggingface"
+_SMALL = {".json", ".txt", ".jinja", ".model", ".py"}
 _STEP = re.compile(r"global_step_(\d+)")
 
 
@@ -110,6 +112,47 @@ def read_state(path: Path) -> dict[str, Any]:
             " folder, or leave it unset to start anew"
         )
     return _read_json(path / STATE_FILE)
+
+
+def copy_model_files(
+    model_path: Path,
+    folder: Path,
+    *,
+    tokenizer_path: Path | None = None,
+    override_config: Mapping[str, Any] | None = None,
+) -> None:
+    """Copy config, tokenizer and processor files, everything but weights, into `folder`/huggingface.
+
+    `override_config` is what the run changed in config.json. Files of `tokenizer_path` win over those of the model,
+    the two configs excepted.
+    """
+    target = folder / HUGGINGFACE
+    copy_small_files(model_path, target)
+    if tokenizer_path is not None:
+        copy_small_files(tokenizer_path, target, but=("config.json", "generation_config.json"))
+    if override_config:
+        config = target / "config.json"
+        durable.write_json(config, _updated(_read_json(config), override_config))
+
+
+def copy_small_files(source: Path, target: Path, but: Collection[str] = ()) -> None:
+    """Copy what a model folder holds beside its weights. `source` may be a hub name that was downloaded before."""
+    if not source.is_dir():
+        from transformers.utils.hub import cached_file
+
+        source = Path(str(cached_file(str(source), "config.json", local_files_only=True))).parent
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        is_small = path.suffix in _SMALL and not path.name.endswith(".index.json")
+        if path.is_file() and is_small and path.name not in but:
+            durable.copy_file(path, target / path.name)
+
+
+def _updated(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        name: _updated(config.get(name) or {}, value) for name, value in changes.items() if isinstance(value, Mapping)
+    }
+    return {**config, **changes, **nested}
 
 
 def _step(path: Path) -> int | None:

@@ -1,6 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's actor folder <-> a Hugging Face model folder."""
+"""A checkpoint's actor folder -> a Hugging Face model folder."""
 
 from __future__ import annotations
 
@@ -8,33 +8,17 @@ import shutil
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
 
 from verl.checkpoint import durable
+from verl.checkpoint.layout import HUGGINGFACE, copy_small_files
 from verl.checkpoint.sharded import SHARDS, check_shapes, stored_shapes
 from verl.errors import CheckpointError
 from verl.models.adapter import load_adapter
-
-HUGGINGFACE = "huggingface"
-_KEPT = {".json", ".txt", ".jinja", ".model", ".py"}
-_WEIGHT_INDEX = ".index.json"
-
-
-def copy_model_files(folder: Path, model_path: str, tokenizer_path: str | None = None) -> None:
-    """Copy config, generation config, tokenizer and processor files, everything but weights, into `folder`.
-
-    Files of `tokenizer_path` win over those of the model, its config.json excepted.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for source in _small_files(model_path):
-        durable.copy_file(source, folder / source.name)
-    for source in _small_files(tokenizer_path) if tokenizer_path else []:
-        if source.name not in {"config.json", "generation_config.json"}:
-            durable.copy_file(source, folder / source.name)
 
 
 def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = None) -> Path:
@@ -55,7 +39,7 @@ def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = N
     shutil.rmtree(temporary, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     shell.save_pretrained(temporary, state_dict=state)
-    copy_model_files(temporary, str(files))
+    copy_small_files(files, temporary)
     for weights in temporary.glob("*.safetensors"):
         durable.sync(weights)
     durable.replace_folder(temporary, target)
@@ -70,26 +54,14 @@ def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
 def _read(actor: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Whole tensors by name, in memory."""
-    entries = dcp.FileSystemReader(actor / SHARDS).read_metadata().state_dict_metadata
+    entries = FileSystemReader(actor / SHARDS).read_metadata().state_dict_metadata
     state = {
         name: torch.empty(entry.size, dtype=entry.properties.dtype)
         for name, entry in entries.items()
         if name.startswith("model.") and isinstance(entry, TensorStorageMetadata)
     }
-    dcp.load(state, checkpoint_id=actor / SHARDS, no_dist=True)
+    state_dict_loader.load(state, checkpoint_id=actor / SHARDS, no_dist=True)
     return {
         name.removeprefix("model."): tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
-
-
-def _small_files(model_path: str) -> list[Path]:
-    folder = Path(model_path).expanduser()
-    if not folder.is_dir():
-        found = cached_file(model_path, "config.json", local_files_only=True)
-        folder = Path(str(found)).parent
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix in _KEPT and not path.name.endswith(_WEIGHT_INDEX)
-    )

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One role's part of a checkpoint: sharded weights, optimizer, schedule, and the random state of every rank.
 
-    <folder>/shards/           torch.distributed.checkpoint: every rank writes its own, any world size reads them
-    <folder>/rng/rank_R.json   random state, by rank
-    <folder>/schedule.json     position of the learning rate schedule
-    <folder>/huggingface/      config and tokenizer files of the model
+<folder>/shards/           torch.distributed.checkpoint: every rank writes its own, any world size reads them
+<folder>/rng/rank_R.json   random state, by rank
+<folder>/schedule.json     position of the learning rate schedule
+<folder>/huggingface/      config and tokenizer files of the model
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -32,6 +33,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -64,8 +66,8 @@ def save(folder: Path, trained: Trained, *, model_only: bool = False) -> None:
         state["optimizer"] = get_optimizer_state_dict(trained.model, trained.optimizer)
         durable.write_json(folder / _RNG / f"rank_{rank}.json", _rng_state())
         if rank == 0:
-            durable.write_json(folder / _SCHEDULE, _position(trained.schedule))
-    dcp.save(state, checkpoint_id=folder / SHARDS)
+            durable.write_json(folder / _SCHEDULE, trained.schedule.state_dict())
+    state_dict_saver.save(state, checkpoint_id=folder / SHARDS)
 
 
 def load(folder: Path, trained: Trained) -> None:
@@ -84,7 +86,7 @@ def load(folder: Path, trained: Trained) -> None:
     trained.optimizer.zero_grad(set_to_none=True)
     state = {"model": model, "optimizer": get_optimizer_state_dict(trained.model, trained.optimizer)}
     try:
-        dcp.load(state, checkpoint_id=folder / SHARDS)
+        state_dict_loader.load(state, checkpoint_id=folder / SHARDS)
     except (CheckpointException, RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(f"{folder / SHARDS} cannot be read; use another checkpoint: {error}") from error
     set_model_state_dict(trained.model, state["model"], options=StateDictOptions(strict=False))
@@ -93,12 +95,23 @@ def load(folder: Path, trained: Trained) -> None:
     _load_rng(folder / _RNG)
 
 
+def local_state(trained: Trained) -> Iterator[tuple[str, bytes]]:
+    """Everything this rank's training depends on, by name. Equal bytes mean equal runs from here on."""
+    for name, parameter in trained.model.named_parameters():
+        yield f"model.{name}", _raw(parameter)
+    for index, state in enumerate(trained.optimizer.state.values()):
+        for name, value in state.items():
+            yield f"optimizer.{index}.{name}", _raw(value)
+    yield "schedule", json.dumps(trained.schedule.state_dict()).encode()
+    yield "rng", json.dumps(_rng_state()).encode()
+
+
 def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every model tensor in a checkpoint folder. Raises CheckpointError when there is none."""
     metadata = folder / SHARDS / ".metadata"
     if not metadata.is_file():
         raise CheckpointError(f"{folder} holds no complete {SHARDS}/ (no {metadata}); use another checkpoint")
-    entries = dcp.FileSystemReader(folder / SHARDS).read_metadata().state_dict_metadata
+    entries = FileSystemReader(folder / SHARDS).read_metadata().state_dict_metadata
     return {
         name.removeprefix("model."): tuple(entry.size)
         for name, entry in entries.items()
@@ -106,9 +119,7 @@ def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     }
 
 
-def check_shapes(
-    folder: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
+def check_shapes(folder: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Raises CheckpointError unless `stored` and `wanted` name the same tensors with the same shapes."""
     wrong = sorted(
         f"{name}: {stored.get(name, 'absent')} in the checkpoint, {wanted.get(name, 'absent')} in the model"
@@ -118,7 +129,8 @@ def check_shapes(
     if wrong:
         listed = "; ".join(wrong[:5]) + ("; ..." if len(wrong) > 5 else "")
         raise CheckpointError(
-            f"{folder} is of another model: {len(wrong)} tensors differ ({listed}); check model_path and override_config"
+            f"{folder} is of another model: {len(wrong)} tensors differ ({listed});"
+            " check model_path and override_config"
         )
 
 
@@ -128,9 +140,9 @@ def _model_state(model: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in get_model_state_dict(model).items() if name in names}
 
 
-def _position(schedule: LRScheduler) -> dict[str, Any]:
-    """A schedule's state without its functions, which the configuration makes again."""
-    return {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
+def _raw(value: torch.Tensor) -> bytes:
+    local = value.to_local() if isinstance(value, DTensor) else value
+    return local.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _rank() -> int:

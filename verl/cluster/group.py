@@ -161,10 +161,12 @@ def _value(call: Call) -> Any:
         cause = error.cause if isinstance(error.cause, BaseException) else error
         raise WorkerError(f"{call.what} failed: {type(cause).__name__}: {cause}") from error
     except RayActorError as error:
-        raise WorkerError(f"{call.what}: the process died ({_first_line(error)})") from error
+        raise WorkerError(f"{call.what}: the process died ({_gist(error)})") from error
     except GetTimeoutError as error:  # pragma: no cover - get() is given no timeout
         raise WorkerError(f"{call.what}: no answer") from error
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+def _gist(error: BaseException) -> str:
+    """First and last line of what Ray says: that it died, and of what."""
+    lines = str(error).strip().splitlines()
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1].strip()]))

@@ -110,9 +110,7 @@ class Placement:
 
     def _seat(self, rank: int) -> PlacementGroupSchedulingStrategy:
         node, bundle = divmod(rank, self._machines.devices_per_node)
-        return PlacementGroupSchedulingStrategy(
-            placement_group=self._groups[node], placement_group_bundle_index=bundle
-        )
+        return PlacementGroupSchedulingStrategy(placement_group=self._groups[node], placement_group_bundle_index=bundle)
 
     def _reserve(self) -> list[PlacementGroup]:
         """One STRICT_PACK group per node, in the order of node addresses, so that ranks are stable."""

@@ -14,9 +14,7 @@ from verl.config.model import DtypeName
 
 logger = logging.getLogger(__name__)
 
-RENAMED: dict[str, str] = {
-    "data.use_preprocessed_videos": "data.video_source_mode"
-}  # deprecated key: its heir
+RENAMED: dict[str, str] = {"data.use_preprocessed_videos": "data.video_source_mode"}  # deprecated key: its heir
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 

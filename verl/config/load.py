@@ -60,9 +60,7 @@ def help_text() -> str:
     hints = get_type_hints(Config)
     for section, kind in hints.items():
         lines += ["", f"{section}: {kind.__doc__}"]
-        lines += [
-            line for key in KEYS.values() if key.path.startswith(f"{section}.") for line in _describe(key)
-        ]
+        lines += [line for key in KEYS.values() if key.path.startswith(f"{section}.") for line in _describe(key)]
     return "\n".join(lines) + "\n"
 
 
@@ -84,9 +82,7 @@ def _split(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     for text in argv:
         name, equals, value = text.partition("=")
         if not equals or name.startswith("-"):
-            raise ConfigError(
-                f"{text!r} on the command line: write key=value, without dashes; --help lists the keys"
-            )
+            raise ConfigError(f"{text!r} on the command line: write key=value, without dashes; --help lists the keys")
         if not value:
             raise ConfigError(f"{text!r} on the command line has no value; write {name}=null for none")
         if name == "config":
@@ -130,9 +126,7 @@ def _leaf(tree: Any, path: str) -> Any:
     return tree
 
 
-def _collect(
-    tree: Mapping[Any, Any], prefix: str, origin: str, given: dict[str, Given], problems: list[str]
-) -> None:
+def _collect(tree: Mapping[Any, Any], prefix: str, origin: str, given: dict[str, Given], problems: list[str]) -> None:
     """Flatten `tree` to dotted keys in `given`; what does not belong goes to `problems`."""
     for name, value in tree.items():
         path = f"{prefix}{name}"
@@ -140,7 +134,7 @@ def _collect(
             given[path] = Given(value=_merge(given.get(path), value), origin=origin)
         elif path not in SECTIONS:
             known = [*KEYS, *SECTIONS, *RENAMED]
-            problems.append(f"unknown key {path} {origin}{nearest(path, known).replace(chr(39), '')}")
+            problems.append(f"unknown key {path} {origin}{nearest(path, known)}")
         elif isinstance(value, Mapping):
             _collect(value, f"{path}.", origin, given, problems)
         elif value is not None:

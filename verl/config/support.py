@@ -29,6 +29,7 @@ class Only:
 
 
 _STRATEGY = Only(values=("fsdp", "fsdp2"), missing="models are spread with FSDP2 only")
+_COPIES = Only(values=(-1, 0), missing="several copies of the weights are not available yet, all processes share one")
 _BUFFERS = Only(values=("fp32",), missing="buffers keep the type that the model gives them")
 
 ONLY: dict[str, Only] = {
@@ -39,26 +40,20 @@ ONLY: dict[str, Only] = {
         values=("kl", "abs", "mse", "low_var_kl"),
         missing="the full divergence, over the vocabulary, is not available yet",
     ),
-    "algorithm.online_filtering": Only(
-        values=(False,), missing="dropping and refilling groups is not available yet"
-    ),
+    "algorithm.online_filtering": Only(values=(False,), missing="dropping and refilling groups is not available yet"),
     "trainer.critic_warmup": Only(values=(0,), missing="there is no critic to warm up"),
-    "worker.hybrid_engine": Only(
-        values=(True,), missing="separate training and generation jobs are not available"
-    ),
+    "worker.hybrid_engine": Only(values=(True,), missing="separate training and generation jobs are not available"),
     "worker.actor.strategy": _STRATEGY,
-    "worker.actor.loss_type": Only(
-        values=("default",), missing="this policy loss is not available yet", plug_ins=True
-    ),
+    "worker.actor.loss_type": Only(values=("default",), missing="this policy loss is not available yet", plug_ins=True),
     "worker.actor.padding_free": Only(values=(True,), missing="rows are always packed without padding"),
-    "worker.actor.dynamic_batching": Only(
-        values=(True,), missing="passes are always filled up to a token budget"
-    ),
+    "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.actor.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available yet"),
     "worker.actor.model.lora.rank": Only(values=(0,), missing="low-rank adapters are not available yet"),
     "worker.actor.optim.strategy": Only(values=("adamw",), missing="AdamW in bf16 is not available yet"),
+    "worker.actor.fsdp.fsdp_size": _COPIES,
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,
+    "worker.ref.fsdp.fsdp_size": _COPIES,
     "worker.ref.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.rollout.name": Only(values=("vllm",), missing="there is no other inference engine"),
     "worker.rollout.enable_mix_policy": Only(
@@ -87,6 +82,7 @@ NO_EFFECT: dict[str, str] = {
     "worker.actor.model.lora.target_modules": _NO_LORA,
     "worker.actor.tau_negative": _NO_SAPO,
     "worker.actor.tau_positive": _NO_SAPO,
+    "worker.actor.use_torch_compile": "log-probabilities are computed in chunks, without compilation",
     "worker.ref.fsdp.use_orig_params": _FSDP2,
     "worker.ref.offload.offload_optimizer": "the reference policy has no optimizer",
     "worker.rollout.disable_tqdm": "the one progress bar is switched with trainer.progress_bar",
@@ -114,9 +110,7 @@ def remark(key: Key) -> str:
     if key.path in NO_EFFECT:
         return f"(no effect: {NO_EFFECT[key.path]})"
     if key.path in ONLY:
-        return (
-            f"(only {', '.join(_spell(value) for value in ONLY[key.path].values)}: {ONLY[key.path].missing})"
-        )
+        return f"(only {', '.join(_spell(value) for value in ONLY[key.path].values)}: {ONLY[key.path].missing})"
     return ""
 
 

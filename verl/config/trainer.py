@@ -20,9 +20,7 @@ class TrainerConfig:
     total_epochs: int = key(15, "passes over the training rows")
     max_steps: int | None = key(None, "training steps; null = total_epochs")
     nnodes: int = key(1, "machines of the job")
-    n_gpus_per_node: int = key(
-        8, "policy processes per machine, one per device; on a CPU that many processes"
-    )
+    n_gpus_per_node: int = key(8, "policy processes per machine, one per device; on a CPU that many processes")
     device: Literal["auto", "cpu", "cuda"] = key("auto", "what to compute on; auto = CUDA where there is any")
     project_name: str = key("easy_r1", "project, for trackers and the default checkpoint folder")
     experiment_name: str = key("demo", "run, for trackers and the default checkpoint folder")
@@ -34,24 +32,14 @@ class TrainerConfig:
     val_generations_to_log: int = key(0, "validation responses written to the trackers")
     save_freq: int = key(-1, "steps between checkpoints; -1 = only after the last step")
     save_limit: int = key(-1, "checkpoints to keep, the best one among them; -1 = all")
-    save_model_only: bool = key(
-        False, "write checkpoints without optimizer state; training cannot resume from them"
-    )
-    save_checkpoint_path: str | None = key(
-        None, "folder of checkpoints; null = checkpoints/project/experiment"
-    )
+    save_model_only: bool = key(False, "write checkpoints without optimizer state; training cannot resume from them")
+    save_checkpoint_path: str | None = key(None, "folder of checkpoints; null = checkpoints/project/experiment")
     load_checkpoint_path: str | None = key(None, "checkpoint folder (global_step_N) to resume from")
-    find_last_checkpoint: bool = key(
-        True, "resume from the last checkpoint in save_checkpoint_path, if there is one"
-    )
-    max_try_make_batch: int = key(
-        20, "generation rounds to fill one batch when groups are dropped; <= 0 = no limit"
-    )
+    find_last_checkpoint: bool = key(True, "resume from the last checkpoint in save_checkpoint_path, if there is one")
+    max_try_make_batch: int = key(20, "generation rounds to fill one batch when groups are dropped; <= 0 = no limit")
     critic_warmup: int = key(0, "training steps in which only the critic learns")
     ray_timeline: str | None = key(None, "file for Ray's timeline of the run")
-    collective_timeout_seconds: float = key(
-        1800.0, "seconds after which a stuck collective operation is an error"
-    )
+    collective_timeout_seconds: float = key(1800.0, "seconds after which a stuck collective operation is an error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

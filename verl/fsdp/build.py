@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -42,7 +42,7 @@ def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.M
     On a CPU everything is computed in the type the weights are kept in, whatever mp_param_dtype says.
     """
     from_one = blueprint.fsdp.enable_rank0_init and mesh.size() > 1
-    whole: dict[str, Tensor] = {}
+    whole: dict[str, Any] = {}
     if not from_one or dist.get_rank() == 0:
         source = _network(adapter, blueprint, mesh, meta=False)
         if not from_one:
@@ -92,9 +92,7 @@ def _shard(model: nn.Module, units: list[nn.Module], config: FsdpConfig, mesh: D
 def _precision(config: FsdpConfig, device: str) -> MixedPrecisionPolicy:
     if device == "cpu":
         return MixedPrecisionPolicy()
-    return MixedPrecisionPolicy(
-        param_dtype=DTYPES[config.mp_param_dtype], reduce_dtype=DTYPES[config.mp_reduce_dtype]
-    )
+    return MixedPrecisionPolicy(param_dtype=DTYPES[config.mp_param_dtype], reduce_dtype=DTYPES[config.mp_reduce_dtype])
 
 
 def _materialise(model: nn.Module, device: str) -> None:

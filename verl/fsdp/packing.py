@@ -38,9 +38,7 @@ class MicroBatch:
 
     def to(self, device: torch.device | str) -> MicroBatch:
         """The same micro-batch on another device."""
-        return replace(
-            self, row=self.row.to(device), select=self.select.to(device), targets=self.targets.to(device)
-        )
+        return replace(self, row=self.row.to(device), select=self.select.to(device), targets=self.targets.to(device))
 
     @property
     def mask(self) -> Tensor:
@@ -70,11 +68,7 @@ def plan(rows: Sequence[Trajectory], budget: int, *, shared_prompt: bool) -> lis
     Siblings that do not fit together are spread over several, each with the prompt. Raises ConfigError when a single
     row is longer than the budget.
     """
-    bundles = [
-        bundle
-        for group in _siblings(rows, shared_prompt)
-        for bundle in _cut(group, rows, budget)
-    ]
+    bundles = [bundle for group in _siblings(rows, shared_prompt) for bundle in _cut(group, rows, budget)]
     costs = {bundle: _cost(bundle, rows) for bundle in bundles}
     bins: list[list[Bundle]] = []
     room: list[int] = []

@@ -98,9 +98,7 @@ class FrozenPolicy:
 class Policy(FrozenPolicy):
     """The policy that is trained."""
 
-    def __init__(
-        self, packer: Packer, settings: PolicySettings, training: TrainingSettings, mesh: DeviceMesh
-    ) -> None:
+    def __init__(self, packer: Packer, settings: PolicySettings, training: TrainingSettings, mesh: DeviceMesh) -> None:
         super().__init__(packer, settings, mesh)
         self.training = training
         self.optimizer = build_optimizer(self.model.parameters(), training.optim)
@@ -125,10 +123,8 @@ class Policy(FrozenPolicy):
         The learning rate moves once per call.
         """
         with self.state_present():
-            parts = [
-                self._updater.step(rows, loss) for _ in range(self.training.num_epochs) for rows in steps
-            ]
-        parts.append({"actor/lr": Last(self.schedule.get_last_lr()[0])})
+            parts = [self._updater.step(rows, loss) for _ in range(self.training.num_epochs) for rows in steps]
+        parts.append({"actor/lr": Last(float(self.schedule.get_last_lr()[0]))})
         self.schedule.step()
         return merge(parts)
 

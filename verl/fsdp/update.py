@@ -88,9 +88,7 @@ class Updater:
         self, batch: MicroBatch, rows: Sequence[Experience], denominators: Denominators, settings: LossSettings
     ) -> LossOutput:
         with_entropy = settings.entropy_coef != 0
-        logprobs, entropy = response_logprobs(
-            self.model, batch, self.passes.temperature, with_entropy=with_entropy
-        )
+        logprobs, entropy = response_logprobs(self.model, batch, self.passes.temperature, with_entropy=with_entropy)
         inputs = LossInput(
             logprobs=logprobs,
             old_logprobs=batch.stream([row.old_logprobs for row in rows]),

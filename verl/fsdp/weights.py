@@ -42,8 +42,10 @@ class FullWeights:
 
 def _blocks(model: nn.Module) -> list[tuple[str, FSDPModule, list[str]]]:
     """(prefix, sharded module, names below it that no deeper one holds), in module order."""
-    found = [(name + "." * bool(name), module) for name, module in model.named_modules() if isinstance(module, FSDPModule)]
-    owner = {}
+    found = [
+        (name + "." * bool(name), module) for name, module in model.named_modules() if isinstance(module, FSDPModule)
+    ]
+    owner: dict[str, str] = {}
     for prefix, _ in found:  # a deeper module comes later and takes over
         owner |= {name: prefix for name, _ in model.named_parameters() if name.startswith(prefix)}
     return [

@@ -18,6 +18,8 @@ from verl.media.entry import map_frames, publish, read_header, tool_versions, wr
 from verl.media.spec import build_command
 from verl.types import SourceId, VideoClip, VideoMetadata, VideoSpec
 
+RETRY = "scripts/preprocess_videos.py --retry_failed tries again"
+
 
 class ClipCache:
     """Clips by key under `root`. With `root` None it holds nothing and cannot be written to."""

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from verl.errors import MediaError
 from verl.media.spec import plan_frames, plan_size
@@ -47,7 +50,7 @@ class Stream:
     """What a decoder finds out about a video before any rule is applied to it."""
 
     decoder: str
-    times: Sequence[float]  # presentation time of every frame, seconds from the first, in display order
+    times: NDArray[np.float64]  # presentation time of every frame, seconds from the first, in display order
     fps: float
     height: int  # upright
     width: int

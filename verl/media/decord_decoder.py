@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding with decord, for runs that must see the frames an older decord-based run saw.
 
-decord returns wrong frames, without an error, for edit lists, MPEG-TS, 10-bit HEVC and packed B-frames.
+decord 0.6 returns wrong frames, without an error, for edit lists, MPEG-TS, open groups of pictures, 10-bit HEVC and
+AVI with B-frames, and wrong times for uneven ones.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verl.errors import MediaError
 from verl.media.decode import DECODERS, Stream
@@ -36,7 +36,7 @@ class DecordDecoder:
             resize = RESIZERS.resolve(spec.resize)
             frames = np.empty((metadata.num_frames, 3, metadata.height, metadata.width), np.uint8)
             for slot, index in enumerate(metadata.frame_indices):
-                resize(_image(reader, index), frames[slot])
+                resize(reader[index].asnumpy(), frames[slot])
             return VideoClip(frames=frames, metadata=metadata)
 
 
@@ -64,22 +64,17 @@ def _unreadable(error: Exception) -> MediaError:
     return MediaError(f"decord cannot read it ({reason}); the decoder pyav reads more formats")
 
 
-def _image(reader: Any, index: int) -> NDArray[np.uint8]:
-    image = reader[index].asnumpy()
-    if image.shape[2:] != (3,):  # decord 0.6 hands out row padding as a channel when it rotates
-        raise MediaError(f"decord returns a frame of shape {image.shape}; use the decoder pyav")
-    return image
-
-
 def _stream(path: str, reader: Any) -> Stream:
-    total = len(reader)
-    starts = reader.get_frame_timestamp(np.arange(total))[:, 0].astype(np.float64)
-    height, width, _ = _image(reader, 0).shape
+    rotation = rotation_of(path)
+    if rotation:  # decord 0.6 turns some containers and not others, and hands out row padding as a fourth channel
+        raise MediaError(f"is stored turned by {rotation} degrees, which decord gets wrong; use the decoder pyav")
+    starts = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
+    height, width, _ = reader[0].shape
     return Stream(
         decoder="decord",
         times=starts - starts[0],
         fps=float(reader.get_avg_fps()),
         height=height,
         width=width,
-        rotation=rotation_of(path),  # decord applies it, and does not say so
+        rotation=0,
     )

@@ -68,7 +68,7 @@ def tool_versions() -> dict[str, str]:
 
 def write_entry(path: Path, clip: VideoClip, spec: VideoSpec, source: SourceId) -> None:
     """Write `clip` to `path`. The name appears with its content complete and on disk, or not at all."""
-    pixels = memoryview(np.ascontiguousarray(clip.frames)).cast("B")
+    pixels = np.ascontiguousarray(clip.frames).reshape(-1).data
     fields = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),

@@ -33,7 +33,7 @@ TRUSTED_CONTAINERS = {"mov", "matroska", "mpegts"}  # their packets carry the ti
 LOCAL_FILES_ONLY = {"protocol_whitelist": "file,crypto,data"}  # a playlist must not reach the network
 
 
-class _Mismatch(Exception):
+class _MismatchError(Exception):
     """The decoder returns other frames than the packets promise."""
 
 
@@ -81,7 +81,7 @@ class PyavDecoder:
             for pick in (_seek, _sweep) if table.trusted else ():
                 try:
                     return _clip(path, spec, table, pick)
-                except (_Mismatch, av.error.InvalidDataError):
+                except (_MismatchError, av.error.InvalidDataError):
                     continue
             return _clip(path, spec, _count(path, table), _enumerate)
 
@@ -95,7 +95,7 @@ def _library_errors() -> Iterator[None]:
         yield
     except av.error.FFmpegError as error:
         raise MediaError(f"cannot be decoded ({error.strerror}); the file is damaged or not a video") from error
-    except _Mismatch as error:
+    except _MismatchError as error:
         raise MediaError(f"cannot be decoded: {error}") from error
 
 
@@ -191,18 +191,16 @@ def _clip(path: str, spec: VideoSpec, table: _Table, pick: _Picker) -> VideoClip
     frames = np.empty((len(slots), 3, metadata.height, metadata.width), np.uint8)
     with _opened(path) as container:
         for index, frame in pick(container, table, metadata.frame_indices):
-            image = frame.to_ndarray(format="rgb24", threads=1)
+            image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
             if metadata.rotation:
                 image = np.ascontiguousarray(np.rot90(image, -metadata.rotation // 90))
             resize(image, frames[slots.pop(index)])
     if slots:
-        raise _Mismatch(f"frames {sorted(slots)} were not returned")
+        raise _MismatchError(f"frames {sorted(slots)} were not returned")
     return VideoClip(frames=frames, metadata=metadata)
 
 
-def _seek(
-    container: InputContainer, table: _Table, indices: Sequence[int]
-) -> Iterator[tuple[int, VideoFrame]]:
+def _seek(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     stream = _video(container)
     targets = {table.pts[index] for index in indices}
     frames, position = _needed(container, targets), table.pts[0]
@@ -220,13 +218,13 @@ def _seek(
 def _advance(frames: Iterator[VideoFrame], position: int, target: int) -> VideoFrame:
     for frame in frames:
         if frame.pts is None or frame.pts < position:
-            raise _Mismatch("frames come out of display order")
+            raise _MismatchError("frames come out of display order")
         position = frame.pts
         if position == target:
             return frame
         if position > target:
             break
-    raise _Mismatch(f"the frame at {target} was not returned")
+    raise _MismatchError(f"the frame at {target} was not returned")
 
 
 def _needed(container: InputContainer, targets: set[int]) -> Iterator[VideoFrame]:
@@ -237,9 +235,7 @@ def _needed(container: InputContainer, targets: set[int]) -> Iterator[VideoFrame
         yield from packet.decode()
 
 
-def _sweep(
-    container: InputContainer, table: _Table, indices: Sequence[int]
-) -> Iterator[tuple[int, VideoFrame]]:
+def _sweep(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     wanted = {table.pts[index]: index for index in indices}
     for frame in container.decode(_video(container)):
         if frame.pts in wanted:
@@ -248,9 +244,7 @@ def _sweep(
             return
 
 
-def _enumerate(
-    container: InputContainer, table: _Table, indices: Sequence[int]
-) -> Iterator[tuple[int, VideoFrame]]:
+def _enumerate(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     wanted = set(indices)
     for index, frame in enumerate(islice(container.decode(_video(container)), max(wanted) + 1)):
         if index in wanted:

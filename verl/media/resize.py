@@ -15,7 +15,9 @@ from verl.registry import Registry
 class Resizer(Protocol):
     """Resize `image` uint8 [h, w, 3] into `out` uint8 [3, H, W], which may be a slice of a larger array."""
 
-    def __call__(self, image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None: ...
+    def __call__(self, image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Fill `out`."""
+        ...
 
 
 RESIZERS: Registry[Resizer] = Registry("video resize")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from verl.errors import ConfigError, MediaError
 from verl.media import decode
-from verl.media.cache import ClipCache
+from verl.media.cache import RETRY, ClipCache
 from verl.media.spec import build_command, check, source_id
 from verl.types import MediaRef, SourceId, VideoClip, VideoMetadata, VideoSpec
 
@@ -31,8 +31,8 @@ class MediaSource:
             raise ConfigError("preprocessed_only needs the directory of the preprocessed videos")
         self.mode = mode
         self.spec = spec
-        in_use = cache_dir is not None and mode is not SourceMode.REALTIME_ONLY
-        self._cache = ClipCache(Path(cache_dir).expanduser().absolute() if in_use and cache_dir else None)
+        unused = cache_dir is None or mode is SourceMode.REALTIME_ONLY
+        self._cache = ClipCache(None if unused else Path(str(cache_dir)).expanduser().absolute())
 
     def ref(self, path: str | Path) -> MediaRef:
         """Reference to the video at `path`; the first one in prefer_preprocessed mode decodes. Raises MediaError."""
@@ -51,7 +51,7 @@ class MediaSource:
     def _decode_once(self, source: SourceId, key: str) -> MediaRef:
         reason = self._cache.failure(key)
         if reason is not None:
-            raise MediaError(f"{reason} (recorded in the cache; scripts/preprocess_videos.py --retry_failed tries again)")
+            raise MediaError(f"{reason} (as recorded in the cache; {RETRY})")
         try:
             clip = decode.decode(source.path, self.spec)
         except MediaError as error:
@@ -95,18 +95,21 @@ class ClipReader:
 
     def __init__(self) -> None:
         self.opens = 0  # loads since the last clear()
-        self.distinct = 0  # clips asked for since the last clear()
         self._clips: dict[str, VideoClip] = {}
+
+    @property
+    def distinct(self) -> int:
+        """Clips loaded since the last clear(), each counted once."""
+        return len(self._clips)
 
     def load(self, ref: MediaRef) -> VideoClip:
         """As `load`, from memory if this step has loaded it before."""
         if ref.key not in self._clips:
-            self.distinct += 1
             self.opens += 1
             self._clips[ref.key] = load(ref)
         return self._clips[ref.key]
 
     def clear(self) -> None:
         """Begin another step: let go of the clips and count from zero."""
-        self.opens = self.distinct = 0
+        self.opens = 0
         self._clips.clear()

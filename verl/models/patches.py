@@ -96,9 +96,8 @@ class PatchRecipe:
         pixels = torch.from_numpy(np.concatenate([frames, *[frames[-1:]] * missing]))
         m, p, channels = self.merge_size, self.patch_size, len(self.mean)
         blocks = pixels.view(self.temporal_patch_size, channels, grid.h // m, m, p, grid.w // m, m, p)
-        blocks = blocks.permute(
-            2, 5, 3, 6, 1, 0, 4, 7
-        )  # merged row, merged column, row, column, channel, frame, y, x
+        # to: merged row, merged column, row, column, channel, frame, y, x
+        blocks = blocks.permute(2, 5, 3, 6, 1, 0, 4, 7)
         out.view(blocks.shape).copy_(blocks)
         by_channel = out.view(grid.h * grid.w, channels, -1)
         by_channel.sub_(self._scaled(self.mean)).div_(self._scaled(self.std))

@@ -64,7 +64,7 @@ class Task(ABC, Generic[T]):
 
     @abstractmethod
     def grade(self, candidate: str, truth: T, record: Record) -> Grade | NotScorable:
-        """Grade a candidate that is neither empty nor too long. Raises only when the scorer itself is broken."""
+        """Grade a candidate, neither empty nor too long. Raises only when the scorer itself is broken."""
 
 
 TASKS: Registry[Task[Any]] = Registry("problem_type", "verl.rewards.tasks")

@@ -42,9 +42,7 @@ def load_reward(config: RewardConfig) -> Reward:
             f"worker.reward.reward_function_kwargs {sorted(kwargs)} need a reward_function; "
             "the built-in reward takes format_policy only"
         )
-    return Router(
-        accuracy_weight=config.accuracy_weight, format_weight=config.format_weight, format_policy=policy
-    )
+    return Router(accuracy_weight=config.accuracy_weight, format_weight=config.format_weight, format_policy=policy)
 
 
 class FunctionReward:
@@ -56,9 +54,7 @@ class FunctionReward:
         namespace: dict[str, Any] = load_attribute(f"{file}:__dict__")
         kind = str(namespace.get("REWARD_TYPE", "batch"))
         if kind not in REWARD_TYPES:
-            raise ConfigError(
-                f"{file}: REWARD_TYPE {kind!r} is none of {REWARD_TYPES}{nearest(kind, REWARD_TYPES)}"
-            )
+            raise ConfigError(f"{file}: REWARD_TYPE {kind!r} is none of {REWARD_TYPES}{nearest(kind, REWARD_TYPES)}")
         if not callable(function):
             raise ConfigError(f"{location} is not a function but {type(function).__name__}")
         self.name = str(namespace.get("REWARD_NAME", location))
@@ -91,8 +87,8 @@ class FunctionReward:
         if not isinstance(outputs, Sequence) or isinstance(outputs, str) or len(outputs) != len(rows):
             size = f" of {len(outputs)}" if isinstance(outputs, Sequence) else ""
             raise ContractError(
-                f"reward function {self._location} returned {type(outputs).__name__}{size} for {len(rows)} items; "
-                'a function with REWARD_TYPE "batch" returns a list with one dictionary per item'
+                f"reward function {self._location} returned {type(outputs).__name__}{size} for {len(rows)} "
+                'items; with REWARD_TYPE "batch" it must return a list with one dictionary per item'
             )
         return list(outputs)
 
@@ -138,7 +134,7 @@ def row_of(item: RewardItem) -> dict[str, Any]:
 
 
 def item_of(row: Row) -> RewardItem:
-    """The way back from `row_of`, for functions that hand rows on to this library; only response is required."""
+    """The way back from `row_of`, for functions that hand rows on to this library. Needs response only."""
     identity = str(row.get("problem_id", ""))
     record = Record(
         id=identity,

@@ -33,9 +33,8 @@ class Router:
             raise ConfigError(f"accuracy_weight, format_weight {weights}: each in [0, 1], together at most 1")
         policies = [policy.value for policy in FormatPolicy]
         if format_policy not in policies:
-            raise ConfigError(
-                f"unknown format_policy {format_policy!r}{nearest(format_policy, policies)} (known: {policies})"
-            )
+            hint = nearest(format_policy, policies)
+            raise ConfigError(f"unknown format_policy {format_policy!r}{hint} (known: {policies})")
         self._accuracy_weight, self._format_weight = weights
         self._policy = FormatPolicy(format_policy)
 

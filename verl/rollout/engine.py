@@ -13,7 +13,8 @@ from verl.errors import ConfigError
 from verl.registry import nearest
 from verl.types import Floats, Prompt, Tokens, Trajectory
 
-MIN_TEMPERATURE = 0.01  # vLLM raises anything between 0 and this to it, and the log-probs with it
+# vLLM raises a temperature below the first, but 0, to it, log-probs included, and refuses one above the second.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,8 @@ class SamplingPlan:
         rules = {
             "n must be at least 1": self.n >= 1,
             "max_tokens must be at least 1": self.max_tokens >= 1,
-            f"temperature must be 0 or at least {MIN_TEMPERATURE}": (
-                self.temperature == 0 or self.temperature >= MIN_TEMPERATURE
+            f"temperature must be 0 or in [{MIN_TEMPERATURE}, {MAX_TEMPERATURE}]": (
+                self.temperature == 0 or MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE
             ),
             "top_p must be in (0, 1]": 0 < self.top_p <= 1,
             "top_k must be -1 (off) or at least 1": self.top_k == -1 or self.top_k >= 1,
@@ -117,9 +118,7 @@ class EngineStats:
     distinct_media: int = 0
 
     def __add__(self, other: EngineStats) -> EngineStats:
-        return EngineStats(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(EngineStats)}
-        )
+        return EngineStats(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(EngineStats)})
 
 
 class RolloutEngine(Protocol):

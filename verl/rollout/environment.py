@@ -26,9 +26,7 @@ def resolve_backend(backend: str, device: str, *, colocated: bool = True) -> str
     if backend == "ipc" and not colocated:
         raise ConfigError("weight_transfer=ipc needs colocated=true; between separate GPUs use nccl or auto")
     if backend == "nccl" and colocated:
-        raise ConfigError(
-            "weight_transfer=nccl cannot join two processes on one GPU; colocated wants ipc or auto"
-        )
+        raise ConfigError("weight_transfer=nccl cannot join two processes on one GPU; colocated wants ipc or auto")
     return backend
 
 
@@ -36,7 +34,7 @@ def engine_environment(device: str, backend: str = "auto", *, num_threads: int =
     """Environment variables for the process that runs a `VllmServer`; its engine processes inherit them."""
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_LEVEL": "ERROR" if device == "cpu" else "WARNING",
         "TOKENIZERS_PARALLELISM": "false",
     }
     if device == "cpu":

@@ -29,9 +29,7 @@ class EngineOptions:
     max_num_batched_tokens: int = 8192
     tensor_parallel_size: int = 1
     gpu_memory_utilization: float = 0.6
-    kv_cache_memory_mb: int | None = (
-        None  # None: what gpu_memory_utilization leaves; on a CPU, from the model's size
-    )
+    kv_cache_memory_mb: int | None = None  # None: what gpu_memory_utilization leaves; on a CPU, from the model's size
     enforce_eager: bool = False  # always true on a CPU
     enable_chunked_prefill: bool = True
     colocated: bool = True  # shares its GPUs with the trainer and frees them in its sleep
@@ -67,6 +65,7 @@ class EngineOptions:
             "weight_transfer_config": {"backend": self.weight_transfer},
             "worker_extension_cls": "verl.rollout.worker.WorkerExtension",
             "disable_log_stats": self.disable_log_stats,
+            "use_tqdm_on_load": False,
         }
         if not on_cpu:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization

@@ -20,9 +20,7 @@ from verl.types import Prompt, Trajectory
 if TYPE_CHECKING:
     from verl.rollout.vllm_engine import Engine
 
-SLOTS_PER_SEQUENCE = (
-    2  # requests ready while as many run: enough to keep the engine full, few enough to hold pixels
-)
+SLOTS_PER_SEQUENCE = 2  # requests ready while as many run: enough to keep the engine full, few enough to hold pixels
 
 
 class Phase(Enum):
@@ -72,9 +70,7 @@ class VllmServer:
 
     # -- generation
 
-    async def generate_group(
-        self, prompt: Prompt, group: int, plan: SamplingPlan
-    ) -> AsyncIterator[Trajectory]:
+    async def generate_group(self, prompt: Prompt, group: int, plan: SamplingPlan) -> AsyncIterator[Trajectory]:
         """See RolloutEngine. A failed row ends the group; rows nobody waits for any more are aborted.
 
         Raises DataError for a prompt that leaves no room for a response, AlignmentError when engine and
@@ -121,9 +117,7 @@ class VllmServer:
 
     def _check(self, prompt: Prompt, completion: Completion) -> None:
         if completion.finish_reason not in ("stop", "length"):
-            raise WorkerError(
-                f"{self.name} gave up on {prompt.record.where}: {completion.finish_reason}; see its log"
-            )
+            raise WorkerError(f"{self.name} gave up on {prompt.record.where}: {completion.finish_reason}; see its log")
         check_expansion(prompt, completion.prompt_ids)
         self._stats += EngineStats(
             num_rows=1,
@@ -236,7 +230,5 @@ class VllmServer:
             raise
         except Exception as error:
             if self._engine is not None and self._engine.errored:
-                raise WorkerError(
-                    f"the vLLM engine of {self.name} died while {doing}; see its log"
-                ) from error
+                raise WorkerError(f"the vLLM engine of {self.name} died while {doing}; see its log") from error
             raise WorkerError(f"{self.name} failed while {doing}: {error}") from error

@@ -77,9 +77,7 @@ class Bucket:
         path = DIRECTORY / f"verl-weights-{uuid.uuid4().hex}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.posix_fallocate(
-                descriptor, 0, num_bytes
-            )  # without it, a full /dev/shm is a bus error later on
+            os.posix_fallocate(descriptor, 0, num_bytes)  # without it, a full /dev/shm is a bus error later on
             return cls(mmap.mmap(descriptor, num_bytes)), path
         except OSError as error:
             path.unlink()
@@ -118,9 +116,7 @@ class Bucket:
     def read(self, contents: ShmUpdateInfo) -> list[tuple[str, torch.Tensor]]:
         """Copies of what the sender put, which stay when it fills the bucket anew."""
         layout = zip(contents.names, contents.offsets, contents.dtypes, contents.shapes, strict=True)
-        return [
-            (name, self._view(at, getattr(torch, dtype), shape).clone()) for name, at, dtype, shape in layout
-        ]
+        return [(name, self._view(at, getattr(torch, dtype), shape).clone()) for name, at, dtype, shape in layout]
 
     def _view(self, start: int, dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
         num_bytes = math.prod(shape) * dtype.itemsize
@@ -136,6 +132,7 @@ class ShmReceiver(WeightTransferEngine[ShmInitInfo, ShmUpdateInfo]):
 
     init_info_cls = ShmInitInfo
     update_info_cls = ShmUpdateInfo
+    _bucket: Bucket | None = None
 
     def init_transfer_engine(self, init_info: ShmInitInfo) -> None:
         """Map the sender's bucket."""
@@ -153,6 +150,7 @@ class ShmReceiver(WeightTransferEngine[ShmInitInfo, ShmUpdateInfo]):
 
     def receive_weights(self, update_info: ShmUpdateInfo) -> None:
         """Load one bucket: copies, because layerwise reload holds tensors until their layer is complete."""
+        assert self._bucket is not None, "init_transfer_engine comes first"
         self.model.load_weights(self._bucket.read(update_info))  # type: ignore[operator]
 
     def finish_weight_update(self) -> None:
@@ -163,7 +161,7 @@ class ShmReceiver(WeightTransferEngine[ShmInitInfo, ShmUpdateInfo]):
 
     def shutdown(self) -> None:
         """Unmap."""
-        del self._bucket
+        self._bucket = None
 
 
 def _repack_tied_heads(model: torch.nn.Module) -> None:

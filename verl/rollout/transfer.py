@@ -28,9 +28,7 @@ from verl.errors import ConfigError
 from verl.rollout import shm
 from verl.rollout.options import TransferSettings
 
-WeightMeta: TypeAlias = tuple[
-    str, torch.dtype, tuple[int, ...]
-]  # name as transformers has it, dtype, full shape
+WeightMeta: TypeAlias = tuple[str, torch.dtype, tuple[int, ...]]  # name as transformers has it, dtype, full shape
 
 
 class WeightSource(Protocol):
@@ -60,9 +58,7 @@ class Sender:
         self._engine.shutdown()
 
 
-def make_sender(
-    settings: TransferSettings, clients: Sequence[VLLMWeightSyncClient], source: WeightSource
-) -> Sender:
+def make_sender(settings: TransferSettings, clients: Sequence[VLLMWeightSyncClient], source: WeightSource) -> Sender:
     """Meet the engines. Call it on every trainer rank; only rank 0 uses `clients`, one per engine."""
     shm.register()
     everyone = _Clients(clients, settings.engine_ranks)
@@ -84,9 +80,7 @@ def _init_info(settings: TransferSettings, num_engines: int) -> TrainerInitInfo:
     if settings.backend == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-        return IPCTrainerInitInfo(
-            rank=settings.rank, packed=True, packed_buffer_size_bytes=settings.bucket_bytes
-        )
+        return IPCTrainerInitInfo(rank=settings.rank, packed=True, packed_buffer_size_bytes=settings.bucket_bytes)
     if settings.backend == "nccl":
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
@@ -109,9 +103,7 @@ class _OnTheWire(VllmWeightSource):
 
     def metadata(self) -> list[ParamMeta]:
         """See vLLM's WeightSource."""
-        return [
-            ParamMeta(name, self._wire(dtype), tuple(shape)) for name, dtype, shape in self._source.metadata()
-        ]
+        return [ParamMeta(name, self._wire(dtype), tuple(shape)) for name, dtype, shape in self._source.metadata()]
 
     @torch.no_grad()
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:

@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any, NamedTuple
 
 MAX_RESPONSE_CHARS = 400_000
+MAX_TAGS = 1_000
 MAX_BOXED_CHARS = 4_000
 MAX_BOXES = 16
 MAX_END_TOKENS = 64
 END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>", "</s>", "<eos>")
 
-_TAG = re.compile(r"<\s{0,4}(/?)\s{0,4}(think|thought|answer)\s{0,4}>", re.IGNORECASE)
+_TAG = re.compile(r"<(?=[\s/ta])\s{0,4}+(/?+)\s{0,4}+(think|thought|answer)\s{0,4}>", re.IGNORECASE)
 _BOX = re.compile(r"\\boxed\s{0,2}\{")
 _BRACE = re.compile(r"[{}]")
 _STATEMENT = re.compile(
@@ -64,12 +66,14 @@ def read_answer(response: str, bare_chars: int = 64) -> Answer:
     """The answer of `response`: tag, else unclosed tag, else boxed, else a final statement, else bare text.
 
     Only text after the reasoning counts. Bare text is an answer up to `bare_chars` characters. While a think
-    tag is open, only an answer block at the very end counts. Responses over 400,000 characters have none.
+    tag is open, only an answer block at the very end counts. Over 400,000 characters or 1,000 tags there is none.
     """
     if len(response) > MAX_RESPONSE_CHARS:
         return NO_ANSWER
     text = response[: _content_end(response)]
     tags = _tags(text)
+    if len(tags) > MAX_TAGS:
+        return NO_ANSWER
     thoughts = [tag for tag in tags if not tag.is_answer]
     is_thinking = bool(thoughts) and not thoughts[-1].closes
     start = thoughts[-1].end if thoughts else 0
@@ -82,7 +86,8 @@ def read_answer(response: str, bare_chars: int = 64) -> Answer:
     opened = [tag for tag in after if not tag.closes]
     if opened:
         return Answer(text=text[opened[-1].end :].strip(), carrier=Carrier.OPEN_TAG)
-    return _untagged(_TAG.sub("", text[start:]).strip(), bare_chars)
+    region = _TAG.sub("", text[start:]) if after else text[start:]
+    return _untagged(region.strip(), bare_chars)
 
 
 def unwrap_truth(answer: Any) -> Any:
@@ -96,7 +101,9 @@ def unwrap_truth(answer: Any) -> Any:
 
 
 def _tags(text: str) -> list[_Tag]:
-    return [_Tag(m.start(), m.end(), m[2].lower() == "answer", m[1] == "/") for m in _TAG.finditer(text)]
+    """The tags of `text`, one more than allowed at most."""
+    found = islice(_TAG.finditer(text), MAX_TAGS + 1)
+    return [_Tag(*tag.span(), tag[2].lower() == "answer", tag[1] == "/") for tag in found]
 
 
 def _content_end(text: str) -> int:
@@ -154,11 +161,9 @@ def _untagged(region: str, bare_chars: int) -> Answer:
     if boxed is not None:
         return Answer(text=boxed.strip(), carrier=Carrier.BOXED)
     last_line = region[region.rfind("\n") + 1 :]
-    stated = ""
-    for statement in _STATEMENT.finditer(last_line):
-        stated = last_line[statement.end() :]
-    if stated.strip():
-        return Answer(text=stated.strip(), carrier=Carrier.STATEMENT)
+    ends = [statement.end() for statement in _STATEMENT.finditer(last_line)]
+    if ends and (stated := last_line[ends[-1] :].strip()):
+        return Answer(text=stated, carrier=Carrier.STATEMENT)
     if region and len(region) <= bare_chars:
         return Answer(text=region, carrier=Carrier.BARE)
     return NO_ANSWER

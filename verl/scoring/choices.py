@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
 from verl.scoring.text import loose, normalize, unwrap
 
 MAX_CHARS = 2_000
+MAX_PREFIXES = 3  # "I choose" "option" B
 DEFAULT_LETTERS = ascii_uppercase[:14]  # for questions whose options are only in the prompt
 
 _LABEL = re.compile(r"\(?\s?([A-Za-z])\s?[.):\u3001](?:\s+|$)")
@@ -27,9 +28,7 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 _LONE = re.compile(r"[(\[{<]?\s?([A-Za-z])\s?[)\]}>]?")
-_VERDICT = re.compile(
-    r"\(?([A-Za-z])\)? is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?"
-)
+_VERDICT = re.compile(r"\(?([A-Za-z])\)? is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?")
 _REASON = re.compile(r"\(?([A-Z])\)?,? (?:because|since)\b.*")
 _LABELLED = re.compile(r"[(\[]?([A-Za-z])(?:[.):\]\u3001]| -) *(.*)")
 _IN_BRACKETS = re.compile(r"([A-Za-z]) ?\((.*)\)")
@@ -61,40 +60,42 @@ class Options:
 
     def pick(self, answer: str) -> str | None:
         """The letter `answer` picks; None when it is outside the grammar or picks none or several."""
-        if len(answer) > MAX_CHARS:
+        text = normalize(unwrap(answer)) if len(answer) <= MAX_CHARS else ""
+        if not 0 < len(text) <= MAX_CHARS:
             return None
-        text = normalize(unwrap(answer))
-        letter = self._read(text)
-        while letter is None and (prefix := _PREFIX.match(text)):
+        for _ in range(MAX_PREFIXES):
+            letter = self._read(unwrap(text)) or self._read(unwrap(text).strip("*_` "))
+            prefix = _PREFIX.match(text)
+            if letter or prefix is None:
+                return letter
             text = text[prefix.end() :]
-            letter = self._read(text)
-        return letter
+        return None
 
     def _read(self, text: str) -> str | None:
-        text = unwrap(text).strip("*_` ")
         if lone := _LONE.fullmatch(text.rstrip(".,:;!\u3002 ")):
             return self._known(lone[1])
-        if named := self._named(text):
-            return named if len(named) == 1 else None
-        for read in (self._verdict, self._labelled, self._beside_text):
-            if letter := read(text):
-                return letter
+        for read in (self._spelled, self._labelled, self._named, self._verdict, self._beside_text):
+            if letters := read(text):
+                return letters if len(letters) == 1 else None
         return None
 
     def _known(self, letter: str) -> str | None:
         return letter.upper() if letter.upper() in self.texts else None
 
+    def _spelled(self, text: str) -> str:
+        """Letters of the options with this very text."""
+        return self._matching(text, _plain)
+
     def _named(self, text: str) -> str:
-        """Letters of the options whose text this is: spelled alike, else the same words."""
-        for spell in (_plain, loose):
-            spelled = spell(text)
-            found = [x for x, option in self.texts.items() if option and spell(option) == spelled]
-            if spelled and found:
-                return "".join(found)
-        return ""
+        """Letters of the options with these words."""
+        return self._matching(text, loose)
+
+    def _matching(self, text: str, spell: Callable[[str], str]) -> str:
+        spelled = spell(text)
+        return "".join(x for x, option in self.texts.items() if option and spell(option) == spelled)
 
     def _is_text_of(self, letter: str, text: str) -> bool:
-        return letter in self._named(text)
+        return letter in (self._spelled(text) or self._named(text))
 
     def _verdict(self, text: str) -> str | None:
         found = _VERDICT.fullmatch(text.rstrip(".! ")) or _REASON.fullmatch(text)

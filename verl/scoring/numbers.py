@@ -146,9 +146,7 @@ def _read_words(text: str) -> Number | None:
     if value is None:
         return None
     negative = first > 0 and words[first - 1] in ("minus", "negative")
-    return Number(
-        value=Fraction(-value if negative else value), decimals=0, is_percent="percent" in words[last:]
-    )
+    return Number(value=Fraction(-value if negative else value), decimals=0, is_percent="percent" in words[last:])
 
 
 def _phrase(words: list[str]) -> int | None:

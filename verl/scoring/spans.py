@@ -118,9 +118,7 @@ def _from_json(value: Any, allow_points: bool, *, is_object: bool) -> SpanReadin
     is_flat = not isinstance(value[0], list | tuple)
     spans = [_span(pair, allow_points) for pair in ([value] if is_flat else value)]
     found = tuple(span for span in spans if span is not None)
-    return (
-        SpanReading(spans=found, is_object=is_object, is_flat=is_flat) if len(found) == len(spans) else None
-    )
+    return SpanReading(spans=found, is_object=is_object, is_flat=is_flat) if len(found) == len(spans) else None
 
 
 def _span(pair: Any, allow_points: bool) -> Span | None:

@@ -100,9 +100,7 @@ def _merge_pair(name: str, first: Metric, second: Metric) -> Metric:
 def values(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Plain numbers to log; means without weight are left out."""
     return {
-        name: metric.value
-        for name, metric in metrics.items()
-        if not (isinstance(metric, Mean) and metric.weight == 0)
+        name: metric.value for name, metric in metrics.items() if not (isinstance(metric, Mean) and metric.weight == 0)
     }
 
 

@@ -90,6 +90,4 @@ def third_party(module: str, logger: str, package: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         advice = f"pip install {package}, or take {logger!r} out of trainer.logger"
-        raise ConfigError(
-            f"trainer.logger: {logger!r} needs {package}, which is not installed; {advice}"
-        ) from error
+        raise ConfigError(f"trainer.logger: {logger!r} needs {package}, which is not installed; {advice}") from error

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from verl.checkpoint.layout import ACTOR, CheckpointRoot, TrainerState, read_state
+from verl.checkpoint.layout import ACTOR, CheckpointRoot, Tracker, read_state
 from verl.checkpoint.retention import prune
 from verl.trainer.handles import Policy
+from verl.trainer.state import TrainState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +25,24 @@ class Checkpoints:
     find_last: bool
     announce: Callable[[str], None]
 
-    def resume(self) -> TrainerState | None:
+    def resume(self) -> TrainState | None:
         """Load the checkpoint to go on from. None when the run starts anew."""
         path = self.resume_from or (self.root.find_last() if self.find_last else None)
         if path is None:
             return None
-        state = read_state(path)
+        state = TrainState.from_json(read_state(path))
         self.policy.load(path / ACTOR)
         self.announce(f"resumed from {path} (step {state.step})")
         return state
 
-    def save(self, state: TrainerState, score: float | None) -> TrainerState:
-        """Write a checkpoint, then prune. `score` is the validation score of these very weights, if there is one."""
-        better = score is not None and (state.best_score is None or score > state.best_score)
-        if better:
-            state = replace(state, best_step=state.step, best_score=score)
+    def save(self, state: TrainState) -> None:
+        """Write a checkpoint, then prune."""
         temporary = self.root.begin(state.step)
         self.policy.save(temporary / ACTOR)
-        self.root.commit(temporary, state)
+        tracker = Tracker(
+            last_global_step=state.step,
+            best_global_step=state.best_step,
+            best_val_reward_score=state.best_score,
+        )
+        self.root.commit(temporary, state.to_json(), tracker)
         prune(self.root, self.limit)
-        return state

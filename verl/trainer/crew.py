@@ -22,7 +22,7 @@ from verl.workers.policy import PolicyOrder, PolicyWorker
 from verl.workers.reward import RewardWorker
 from verl.workers.rollout import RolloutWorker
 
-WATCHED = {"concurrency_groups": {"watch": 1}}
+WATCHED = ray.remote(concurrency_groups={"watch": 1})  # one thread of its own for the sentinel
 ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",
@@ -63,16 +63,14 @@ def started(
 
 
 def _policy_group(policy: Sequence[PolicyOrder], placement: Placement, watch: Watch) -> WorkerGroup:
-    kind = ray.remote(PolicyWorker)
-    actors = [
-        kind.options(**WATCHED, **placement.policy_options(order.rank)).remote(order) for order in policy
-    ]
+    kind = WATCHED(PolicyWorker)
+    actors = [kind.options(**placement.policy_options(order.rank)).remote(order) for order in policy]
     return WorkerGroup("policy rank", actors, watch)
 
 
 def _reward_group(config: Config, watch: Watch) -> WorkerGroup:
     reward = config.worker.reward
-    kind = ray.remote(RewardWorker).options(**WATCHED, num_cpus=reward.num_cpus)
+    kind = WATCHED(RewardWorker).options(num_cpus=reward.num_cpus)
     actors = [kind.remote(reward) for _ in range(reward.num_workers)]
     return WorkerGroup("reward worker", actors, watch)
 
@@ -94,9 +92,7 @@ def _start_models(
     return engines
 
 
-def _engine_group(
-    engine: EngineOptions, num_servers: int, ranks: WorkerGroup, placement: Placement
-) -> WorkerGroup:
+def _engine_group(engine: EngineOptions, num_servers: int, ranks: WorkerGroup, placement: Placement) -> WorkerGroup:
     devices: list[list[str]] = ranks.all("device_ids")
     environment = engine_environment(engine.device, engine.weight_transfer)
     width = engine.tensor_parallel_size

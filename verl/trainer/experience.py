@@ -13,10 +13,10 @@ from torch import Tensor
 
 from verl.algorithms.advantage import Advantage
 from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings
-from verl.algorithms.kl import KlController, KlKind, LogprobPair, apply_kl_penalty
+from verl.algorithms.kl import KlController, apply_kl_penalty
 from verl.cluster.deal import Deal, deal, join
 from verl.errors import NoSignal
-from verl.tracking.metrics import Last, Max, Mean, Metrics, means, merge
+from verl.tracking.metrics import Max, Mean, Metrics, means, merge
 from verl.trainer.clock import Clock
 from verl.trainer.handles import Policy
 from verl.types import Experience, Floats, Score, Scored, Source, Trajectory
@@ -30,7 +30,6 @@ class Assembler:
     advantage: Advantage
     settings: AlgorithmSettings
     kl: KlController | None  # None without a penalty in the reward
-    kl_kind: KlKind
     use_reference: bool
     shares_prompts: bool  # whether siblings on one rank run their prompt once
     groups_per_update: int
@@ -71,24 +70,13 @@ class Assembler:
         mask, rewards = _token_rewards(rows)
         metrics: Metrics = {}
         if self.kl is not None and ref is not None:
-            pair = LogprobPair(policy=_padded(old, mask), reference=_padded(ref, mask))
-            rewards, metrics = _penalised(rewards, pair, mask, self.kl, self.kl_kind)
+            penalised = apply_kl_penalty(rewards, _padded(old, mask), _padded(ref, mask), mask, self.kl)
+            rewards, metrics = penalised.rewards, means(penalised.metrics)
         output = self.advantage.compute(_advantage_input(rows, rewards, mask, self.settings))
         rewarded = rewards.masked_fill(~mask, 0).sum(-1)
         metrics["critic/rewards/mean"] = Mean(float(rewarded.sum()), len(rows))
         metrics |= means(output.metrics)
         return _experience(rows, old, ref, output), metrics
-
-
-def _penalised(
-    rewards: Tensor, logprobs: LogprobPair, mask: Tensor, controller: KlController, kind: KlKind
-) -> tuple[Tensor, Metrics]:
-    """Rewards after the KL penalty. The controller then adapts to what it saw, for the next step."""
-    coef = controller.coef
-    penalised = apply_kl_penalty(rewards, logprobs, mask, kind, coef)
-    kl = Mean(*penalised.kl)
-    controller.update(kl.value, len(rewards))
-    return penalised.rewards, {"actor/kl_penalty": kl, "actor/kl_coef": Last(coef)}
 
 
 def _advantage_input(

@@ -128,11 +128,11 @@ class RolloutHandle:
 
     def generate(self, prompts: Sequence[Prompt], plan: SamplingPlan) -> Iterator[Trajectory]:
         """See Rollout."""
-        shares: list[list[tuple[int, Prompt]]] = [[] for _ in range(len(self.workers))]
-        for group, server in enumerate(assign(prompts, plan, len(self.workers))):
-            shares[server].append((group, prompts[group]))
+        shares = assign(prompts, plan, len(self.workers))
         calls = [
-            self.workers.start(server, "generate", share, plan) for server, share in enumerate(shares) if share
+            self.workers.start(server, "generate", [(group, prompts[group]) for group in share], plan)
+            for server, share in enumerate(shares)
+            if share
         ]
         for generated in stream(calls, self.watch):
             yield generated.attach(prompts[generated.group])

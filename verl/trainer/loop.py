@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from verl.algorithms.kl import KlController
-from verl.checkpoint.layout import TrainerState
 from verl.cluster.deal import Deal
 from verl.tracking.metrics import Metrics, merge, values
 from verl.tracking.tracker import Trackers
@@ -20,6 +19,7 @@ from verl.trainer.collect import Collector, Group
 from verl.trainer.experience import Assembler
 from verl.trainer.handles import Policy, Rollout
 from verl.trainer.progress import Progress
+from verl.trainer.state import TrainState
 from verl.trainer.validate import Validator
 from verl.types import Experience
 
@@ -80,7 +80,7 @@ class Trainer:
     limits: Limits
     clock: Clock
 
-    def fit(self) -> TrainerState:
+    def fit(self) -> TrainState:
         """Train until the schedule ends."""
         state = self._begin()
         if self.schedule.val_before_train or self.schedule.val_only:
@@ -93,23 +93,23 @@ class Trainer:
             state = self._step(state)
         return state
 
-    def _begin(self) -> TrainerState:
+    def _begin(self) -> TrainState:
         self.rollout.sleep()
         state = self.checkpoints.resume()
         if state is None:
-            state = TrainerState(step=0, world_size=self.policy.num_ranks, loader={})
+            state = TrainState()
         else:
             self._restore(state)
         self._publish(state.step)
         return state
 
-    def _restore(self, state: TrainerState) -> None:
+    def _restore(self, state: TrainState) -> None:
         self.loader.restore(dict(state.loader))
         if self.kl is not None:
             self.kl.restore(state.kl)
         self.trackers.resume(state.step)
 
-    def _step(self, state: TrainerState) -> TrainerState:
+    def _step(self, state: TrainState) -> TrainState:
         score: float | None = None
         with self.clock("step"):
             groups, drawn = self.collector.collect(state.step)
@@ -121,7 +121,7 @@ class Trainer:
                 score, validated = self.validator.validate(state.step)
                 metrics = merge([metrics, validated])
             if self.schedule.saves(state.step):
-                state = self._save(state, score)
+                state = self._save(state.scored(score))
         self._log(state.step, groups, _rows(deals), metrics)
         return state
 
@@ -137,15 +137,12 @@ class Trainer:
             self.policy.publish(version)
             self.rollout.wake_cache()
 
-    def _save(self, state: TrainerState, score: float | None) -> TrainerState:
+    def _save(self, state: TrainState) -> TrainState:
+        kl = self.kl.state() if self.kl is not None else {}
+        state = replace(state, loader=self.loader.state(), kl=kl)
         with self.clock("save_checkpoint"):
-            state = replace(
-                state,
-                world_size=self.policy.num_ranks,
-                loader=self.loader.state(),
-                kl=self.kl.state() if self.kl is not None else {},
-            )
-            return self.checkpoints.save(state, score)
+            self.checkpoints.save(state)
+        return state
 
     def _log_validation(self, step: int) -> None:
         if self.validator is None:
@@ -162,9 +159,7 @@ class Trainer:
                 [
                     metrics,
                     summary.reward_metrics(groups),
-                    summary.length_metrics(
-                        rows, self.limits.max_prompt_length, self.limits.max_response_length
-                    ),
+                    summary.length_metrics(rows, self.limits.max_prompt_length, self.limits.max_response_length),
                     summary.advantage_metrics(rows),
                     summary.throughput(rows, timing, self.limits.num_devices),
                 ]

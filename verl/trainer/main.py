@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load(argv)
         check(config)
         _print(to_yaml(config))
-        from verl.trainer.wiring import launched  # noqa: PLC0415 - a bad configuration is told before torch loads
+        from verl.trainer.wiring import launched
 
         with launched(config) as trainer:
             trainer.fit()

@@ -100,9 +100,7 @@ def loss_settings(config: Config) -> LossSettings:
 def algorithm_settings(config: Config) -> AlgorithmSettings:
     """Numbers of the advantage estimator."""
     algorithm = config.algorithm
-    return AlgorithmSettings(
-        gamma=algorithm.gamma, lam=algorithm.lam, components=algorithm.gdpo_reward_keys
-    )
+    return AlgorithmSettings(gamma=algorithm.gamma, lam=algorithm.lam, components=algorithm.gdpo_reward_keys)
 
 
 def sampling_plan(config: Config) -> SamplingPlan:

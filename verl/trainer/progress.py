@@ -32,7 +32,12 @@ class Progress:
     def start(self, step: int) -> None:
         """Show the bar, `step` steps already done."""
         self._bar = tqdm(
-            total=self._total, initial=step, desc="train", unit="step", disable=not self._enabled, file=sys.stderr
+            total=self._total,
+            initial=step,
+            desc="train",
+            unit="step",
+            disable=not self._enabled,
+            file=sys.stderr,
         )
 
     def note(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -44,7 +44,10 @@ def length_metrics(rows: Sequence[Experience], max_prompt: int, max_response: in
 def advantage_metrics(rows: Sequence[Experience]) -> Metrics:
     """`critic/advantages` and `critic/returns` over response tokens."""
     metrics: Metrics = {}
-    for name, arrays in (("advantages", [r.advantages for r in rows]), ("returns", [r.returns for r in rows])):
+    for name, arrays in (
+        ("advantages", [r.advantages for r in rows]),
+        ("returns", [r.returns for r in rows]),
+    ):
         values = [float(value) for array in arrays for value in array]
         metrics |= spread(f"critic/{name}", values)
     return metrics

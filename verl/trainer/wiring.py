@@ -22,10 +22,12 @@ from verl.checkpoint.layout import CheckpointRoot
 from verl.config.plan import Plan, num_training_steps
 from verl.config.trainer import Config
 from verl.data.dataset import PromptDataset, build_dataset
-from verl.data.loader import PromptLoader
+from verl.data.loader import build_loader
 from verl.errors import ConfigError
 from verl.models.adapter import load_adapter
-from verl.rewards.custom import Reward, load_reward
+from verl.rewards.contract import Reward
+from verl.rewards.custom import load_reward
+from verl.rewards.router import validate_answer
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Run, Trackers, open_trackers
 from verl.trainer import crew, orders
@@ -81,8 +83,10 @@ def prepare(config: Config) -> Parts:
     reward = load_reward(config.worker.reward)
     source = orders.model_source(config)
     adapter = load_adapter(**asdict(source))
-    train = build_dataset(config.data, adapter, train=True)
-    val = build_dataset(config.data, adapter, train=False) if config.data.val_files else None
+    answer_check = validate_answer if config.worker.reward.reward_function is None else None
+    train = build_dataset(config.data, adapter, train=True, check_answer=answer_check)
+    has_val = bool(config.data.val_files)
+    val = build_dataset(config.data, adapter, train=False, check_answer=answer_check) if has_val else None
     num_steps = num_training_steps(config, len(train))
     if num_steps < 1:
         raise ConfigError(
@@ -118,7 +122,7 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
     config, clock = parts.config, Clock()
     policy = PolicyHandle(workers.policy, config.trainer.save_model_only)
     rollout = RolloutHandle(workers.rollout, workers.watch)
-    loader = _loader(parts)
+    loader = build_loader(config.data, parts.train)
     kl = _kl_controller(config)
     return Trainer(
         loader=loader,
@@ -135,7 +139,6 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
             advantage=parts.advantage,
             settings=orders.algorithm_settings(config),
             kl=None if config.algorithm.use_kl_loss else kl,
-            kl_kind=config.algorithm.kl_penalty,
             use_reference=not config.algorithm.disable_kl,
             shares_prompts=config.worker.actor.packing == "shared_prompt",
             groups_per_update=parts.plan.groups_per_update,
@@ -163,9 +166,7 @@ def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> RewardHandle:
     )
 
 
-def _validator(
-    parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: Clock
-) -> Validator | None:
+def _validator(parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: Clock) -> Validator | None:
     if parts.val is None:
         return None
     config = parts.config
@@ -182,24 +183,14 @@ def _validator(
     )
 
 
-def _loader(parts: Parts) -> PromptLoader:
-    data = parts.config.data
-    return PromptLoader(
-        parts.train,
-        data.mini_rollout_batch_size or data.rollout_batch_size,
-        shuffle=data.shuffle,
-        seed=data.seed,
-        workers=data.dataloader_workers,
-    )
-
-
 def _kl_controller(config: Config) -> KlController | None:
     algorithm = config.algorithm
     if algorithm.disable_kl:
         return None
     if algorithm.kl_type == "adaptive":
-        return AdaptiveKl(algorithm.kl_coef, target=algorithm.kl_target, horizon=algorithm.kl_horizon)
-    return FixedKl(algorithm.kl_coef)
+        target, horizon = algorithm.kl_target, algorithm.kl_horizon
+        return AdaptiveKl(algorithm.kl_penalty, algorithm.kl_coef, target=target, horizon=horizon)
+    return FixedKl(algorithm.kl_penalty, algorithm.kl_coef)
 
 
 def _checkpoints(config: Config, policy: PolicyHandle) -> Checkpoints:

@@ -98,7 +98,7 @@ class PolicyWorker:
 
     def connect(self, engines: Sequence[Any], transfer: TransferSettings) -> None:
         """Meet the engines that will be sent weights."""
-        from verl.rollout.transfer import make_sender, ray_clients  # noqa: PLC0415 - imports vLLM, in seconds
+        from verl.rollout.transfer import make_sender, ray_clients
 
         clients = ray_clients(engines) if self._order.rank == 0 else []
         with self._policy.weights_present():

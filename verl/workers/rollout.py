@@ -36,26 +36,22 @@ class Generated:
 
     def attach(self, prompt: Prompt) -> Trajectory:
         """The trajectory again; siblings then share one prompt."""
-        return Trajectory(
-            prompt=prompt, **{name: getattr(self, name) for name in self.__dataclass_fields__}
-        )
+        return Trajectory(prompt=prompt, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 class RolloutWorker:
     """Ray async actor around one `VllmServer`. vLLM's weight-sync client calls the methods named as it wants them."""
 
     def __init__(self, options: EngineOptions, rank: int) -> None:
-        from verl.rollout.server import VllmServer  # noqa: PLC0415 - vLLM reads its environment at import
+        from verl.rollout.server import VllmServer
 
-        self._server = VllmServer(options, name=f"vLLM engine of rollout server {rank}")
+        self._server = VllmServer(options, rank)
 
     async def start(self) -> None:
         """Load the model."""
         await self._server.start()
 
-    async def generate(
-        self, prompts: Sequence[tuple[int, Prompt]], plan: SamplingPlan
-    ) -> AsyncIterator[Generated]:
+    async def generate(self, prompts: Sequence[tuple[int, Prompt]], plan: SamplingPlan) -> AsyncIterator[Generated]:
         """Responses to all (group, prompt) pairs, each as soon as it is finished."""
         finished: asyncio.Queue[Generated | BaseException | None] = asyncio.Queue()
         tasks = [asyncio.create_task(self._answer(group, prompt, plan, finished)) for group, prompt in prompts]
@@ -73,9 +69,7 @@ class RolloutWorker:
             for task in tasks:
                 task.cancel()
 
-    async def _answer(
-        self, group: int, prompt: Prompt, plan: SamplingPlan, finished: asyncio.Queue[Any]
-    ) -> None:
+    async def _answer(self, group: int, prompt: Prompt, plan: SamplingPlan, finished: asyncio.Queue[Any]) -> None:
         try:
             async for row in self._server.generate_group(prompt, group, plan):
                 await finished.put(Generated.of(row))
@@ -103,17 +97,21 @@ class RolloutWorker:
         """vLLM's weight-transfer API."""
         await self._server.init_weight_transfer_engine(request)
 
-    async def start_weight_update(self, *args: Any, **kwargs: Any) -> None:
+    async def start_weight_update(self) -> None:
         """vLLM's weight-transfer API."""
-        await self._server.start_weight_update(*args, **kwargs)
+        await self._server.start_weight_update()
 
     async def update_weights(self, request: Any) -> None:
         """vLLM's weight-transfer API."""
         await self._server.update_weights(request)
 
-    async def finish_weight_update(self, *args: Any, **kwargs: Any) -> None:
+    async def finish_weight_update(self) -> None:
         """vLLM's weight-transfer API."""
-        await self._server.finish_weight_update(*args, **kwargs)
+        await self._server.finish_weight_update()
+
+    async def update_weight_version(self, version: str) -> None:
+        """vLLM's weight-transfer API."""
+        await self._server.update_weight_version(version)
 
     async def watch(self) -> None:
         """Return only by raising, when the engine is dead."""

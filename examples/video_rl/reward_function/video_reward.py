@@ -33,9 +33,7 @@ def compute_score(
     Logs one response of the batch with probability `debug_sample_rate`.
     """
     if abs(accuracy_weight + format_weight - 1.0) > 1e-6:
-        raise ValueError(
-            f"accuracy_weight {accuracy_weight} and format_weight {format_weight} must add up to 1"
-        )
+        raise ValueError(f"accuracy_weight {accuracy_weight} and format_weight {format_weight} must add up to 1")
     router = Router(accuracy_weight=accuracy_weight, format_weight=format_weight)
     scores: list[dict[str, float | None]] = []
     for verdict in router.score([item_of(row) for row in reward_inputs]):

@@ -72,18 +72,14 @@ def test_free_mappings_are_merged_key_by_key(tmp_path):
 def test_an_unknown_key_answers_with_the_nearest_one(written: str, meant: str):
     message = refusal(written)
     assert message.startswith(f"unknown key {written.split('=')[0].removesuffix('.n')} on the command line")
-    assert message.endswith(f"did you mean {meant}?")
+    assert message.endswith(f"did you mean {meant!r}?")
 
 
 def test_every_unknown_key_is_named_at_once_and_with_its_origin(tmp_path):
     file = write(tmp_path, "data: {sed: 1}\nworkers: {}\n")
     message = refusal(file, "trainer.epochs=1")
     assert len(message.splitlines()) == 3
-    assert (
-        "data.sed in " in message
-        and "run.yaml" in message
-        and "trainer.epochs on the command line" in message
-    )
+    assert "data.sed in " in message and "run.yaml" in message and "trainer.epochs on the command line" in message
 
 
 @pytest.mark.parametrize(
@@ -157,9 +153,7 @@ def test_two_files_are_one_too_many():
     assert "given 2 times" in refusal("config=a", "config=b")
 
 
-@pytest.mark.parametrize(
-    "text", ["- a\n- b\n", "data: {seed: 1\n", "data: {seed: 1, seed: 2}\n", "just words\n"]
-)
+@pytest.mark.parametrize("text", ["- a\n- b\n", "data: {seed: 1\n", "data: {seed: 1, seed: 2}\n", "just words\n"])
 def test_a_file_that_is_no_mapping_of_sections_is_refused(tmp_path, text: str):
     assert "run.yaml" in refusal(write(tmp_path, text))
 

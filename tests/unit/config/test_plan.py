@@ -59,9 +59,7 @@ def test_pixel_limits_fall_back_key_by_key():
 
 
 def test_validation_reads_videos_as_training_does_unless_told_otherwise():
-    config = load(
-        ["data.val_video_fps=1", "data.val_video_total_pixels=999", "data.video_max_frames=16"]
-    ).data
+    config = load(["data.val_video_fps=1", "data.val_video_total_pixels=999", "data.video_max_frames=16"]).data
     train, val = (video_spec(config, 32, train=which) for which in (True, False))
     assert (train.fps, train.total_pixels, train.max_frames) == (2.0, None, 16)
     assert (val.fps, val.total_pixels, val.max_frames) == (1.0, 999, 16)

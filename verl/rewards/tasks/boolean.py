@@ -26,8 +26,4 @@ class Boolean(Task[bool]):
     def grade(self, candidate: str, truth: bool, record: Record) -> Grade:
         """Equality of truth values."""
         said = read_boolean(candidate)
-        return (
-            UNREADABLE
-            if said is None
-            else Grade(accuracy=float(said == truth), is_readable=True, is_typed=True)
-        )
+        return UNREADABLE if said is None else Grade(accuracy=float(said == truth), is_readable=True, is_typed=True)

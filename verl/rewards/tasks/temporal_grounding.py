@@ -21,9 +21,7 @@ class TemporalGrounding(Task[tuple[Span, ...]]):
         """The right span or spans; an instant is allowed here."""
         reading = read_spans(unwrap_truth(record.answer), allow_points=True)
         if reading is None:
-            return NotScorable(
-                reason=f'the answer {record.answer!r} is not {{"time": [start, end]}} with start <= end'
-            )
+            return NotScorable(reason=f'the answer {record.answer!r} is not {{"time": [start, end]}} with start <= end')
         return reading.spans
 
     def grade(self, candidate: str, truth: tuple[Span, ...], record: Record) -> Grade:

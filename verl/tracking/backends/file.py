@@ -74,9 +74,7 @@ def keep_steps(path: Path, last: int) -> None:
     """Remove the rows of steps after `last`, and a line that a killed process left unfinished."""
     if not path.exists():
         return
-    kept = [
-        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _is_kept(line, last)
-    ]
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _is_kept(line, last)]
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text("".join(kept), encoding="utf-8")
     temporary.replace(path)

@@ -34,9 +34,7 @@ class Wandb:
     def generations(self, rows: Sequence[Generation], step: int) -> None:
         """A table of the samples."""
         cells = [[step, row.id, row.problem, row.response, row.answer, row.score] for row in rows]
-        self._open().log(
-            {"val/generations": self._wandb.Table(columns=list(_COLUMNS), data=cells)}, step=step
-        )
+        self._open().log({"val/generations": self._wandb.Table(columns=list(_COLUMNS), data=cells)}, step=step)
 
     def close(self) -> None:
         """See Tracker."""

@@ -1,0 +1,112 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Handles without processes: they remember what they were asked, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.rows import prompt, trajectory
+from verl.rollout.engine import EngineStats
+from verl.tracking.metrics import Mean
+from verl.types import Score, Scored
+
+
+@dataclass
+class FakePolicy:
+    diary: list = field(default_factory=list)
+    num_ranks: int = 2
+    gap: float = 0.0
+
+    def logprobs(self, dealt):
+        self.diary.append("logprobs")
+        hands = [[row.rollout_logprobs + np.float32(self.gap) for row in hand] for hand in dealt.hands]
+        return dealt.gather(hands)
+
+    def ref_logprobs(self, dealt):
+        self.diary.append("ref_logprobs")
+        return dealt.gather([[row.rollout_logprobs - np.float32(1.0) for row in hand] for hand in dealt.hands])
+
+    def update(self, steps):
+        self.diary.append(("update", [sum(map(len, step.hands)) for step in steps]))
+        return {"actor/pg_loss": Mean(0.25)}
+
+    def publish(self, version):
+        self.diary.append(("publish", version))
+
+    def end_step(self):
+        return {}
+
+    def save(self, directory):
+        self.diary.append(("save", directory.name))
+        shards = directory / "shards"
+        shards.mkdir(parents=True)
+        (shards / ".metadata").write_bytes(b"x")
+
+    def load(self, directory):
+        self.diary.append(("load", directory.parent.name))
+
+
+@dataclass
+class FakeRollout:
+    """Finishes responses in reverse order, as an engine may."""
+
+    diary: list = field(default_factory=list)
+    plans: list = field(default_factory=list)
+
+    def generate(self, prompts, plan):
+        self.diary.append("generate")
+        self.plans.append(plan)
+        for group in reversed(range(len(prompts))):
+            for index in reversed(range(plan.n)):
+                yield trajectory(group, index, of=prompts[group])
+
+    def sleep(self):
+        self.diary.append("sleep")
+
+    def wake_weights(self):
+        self.diary.append("wake_weights")
+
+    def wake_cache(self):
+        self.diary.append("wake_cache")
+
+    def drain_stats(self):
+        return EngineStats()
+
+
+@dataclass
+class FakeRewards:
+    """The first sibling is right, the others are wrong."""
+
+    waiting: list = field(default_factory=list)
+
+    def submit(self, row):
+        self.waiting.append(row)
+
+    def collect(self):
+        rows, self.waiting = self.waiting, []
+        return [
+            Scored(
+                trajectory=row,
+                verdict=Score(overall=float(row.index == 0), parts={"accuracy": float(row.index == 0)}),
+            )
+            for row in rows
+        ]
+
+
+@dataclass
+class FakeLoader:
+    batch_size: int
+    position: int = 0
+
+    def next(self):
+        self.position += self.batch_size
+        return [prompt(f"r{i}") for i in range(self.position - self.batch_size, self.position)]
+
+    def state(self):
+        return {"position": self.position}
+
+    def restore(self, state):
+        self.position = state["position"]

@@ -1,0 +1,164 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from tests.rows import prompt
+from tests.unit.trainer.fakes import FakeLoader, FakePolicy, FakeRewards, FakeRollout
+from verl.algorithms.advantage import find_advantage
+from verl.algorithms.contract import AlgorithmSettings
+from verl.checkpoint.layout import CheckpointRoot
+from verl.rollout.engine import SamplingPlan
+from verl.tracking.tracker import Trackers
+from verl.trainer.checkpoints import Checkpoints
+from verl.trainer.clock import Clock
+from verl.trainer.collect import Collector
+from verl.trainer.experience import Assembler
+from verl.trainer.loop import Limits, Schedule, Trainer
+from verl.trainer.progress import Progress
+from verl.trainer.validate import Validator
+
+
+class Memory:
+    """A tracker backend that remembers."""
+
+    def __init__(self):
+        self.logged = []
+        self.samples = []
+        self.resumed = None
+
+    def resume(self, step):
+        self.resumed = step
+
+    def log(self, values, step):
+        self.logged.append((step, dict(values)))
+
+    def generations(self, rows, step):
+        self.samples.append((step, rows))
+
+    def close(self):
+        pass
+
+
+def build(tmp_path, *, schedule, loader=None, use_reference=False, save_limit=-1):
+    diary = []
+    policy, rollout = FakePolicy(diary), FakeRollout(diary)
+    memory, clock = Memory(), Clock()
+    loader = loader or FakeLoader(batch_size=4)
+    plan = SamplingPlan(n=4, max_tokens=8, seed=3)
+    trackers = Trackers([memory])
+    trainer = Trainer(
+        loader=loader,
+        collector=Collector(
+            prompts=loader, rollout=rollout, rewards=FakeRewards(), plan=plan, num_prompts=4, clock=clock
+        ),
+        assembler=Assembler(
+            policy=policy,
+            advantage=find_advantage("grpo"),
+            settings=AlgorithmSettings(components=()),
+            kl=None,
+            use_reference=use_reference,
+            shares_prompts=True,
+            groups_per_update=2,
+            clock=clock,
+        ),
+        policy=policy,
+        rollout=rollout,
+        validator=Validator(
+            prompts=[prompt("v0"), prompt("v1"), prompt("v2")],
+            batch_size=2,
+            plan=plan.override({"n": 1}),
+            rollout=rollout,
+            rewards=FakeRewards(),
+            trackers=trackers,
+            num_generations=2,
+            clock=clock,
+        ),
+        checkpoints=Checkpoints(
+            root=CheckpointRoot(tmp_path),
+            policy=policy,
+            limit=save_limit,
+            resume_from=None,
+            find_last=True,
+            announce=lambda message: None,
+        ),
+        trackers=trackers,
+        kl=None,
+        progress=Progress(schedule.total_steps, enabled=False),
+        schedule=schedule,
+        limits=Limits(max_prompt_length=5, max_response_length=8, num_devices=2),
+        clock=clock,
+    )
+    return trainer, memory, diary
+
+
+def schedule(**changes):
+    base = {"total_steps": 2, "val_freq": -1, "save_freq": -1, "val_before_train": False, "val_only": False}
+    return Schedule(**(base | changes))
+
+
+def test_a_step_generates_sleeps_weighs_updates_and_publishes_in_that_order(tmp_path):
+    trainer, _, diary = build(tmp_path, schedule=schedule(total_steps=1), use_reference=True)
+    trainer.fit()
+    start = ["sleep", "wake_weights", ("publish", 0), "wake_cache"]
+    step = ["generate", "sleep", "logprobs", "ref_logprobs", ("update", [8, 8])]
+    after = ["wake_weights", ("publish", 1), "wake_cache", "generate", "generate", ("save", "actor")]
+    assert diary == start + step + after
+
+
+def test_every_step_logs_health_reward_and_time(tmp_path):
+    trainer, memory, _ = build(tmp_path, schedule=schedule())
+    trainer.fit()
+    numbers = dict(memory.logged)[1]
+    assert numbers["rollout/logprob_gap_max"] == 0.0
+    assert numbers["groups/no_signal_share"] == 0.0
+    assert numbers["reward/overall"] == pytest.approx(0.25)
+    assert numbers["perf/total_num_tokens"] == 4 * 4 * (5 + 3)
+    assert numbers["prompt_length/clip_ratio"] == 1.0
+    assert {"timing_s/gen", "timing_s/old", "timing_s/update_actor", "timing_s/sync", "timing_s/step"} <= set(numbers)
+
+
+def test_the_gap_between_trainer_and_engine_is_what_they_differ_by(tmp_path):
+    trainer, memory, _ = build(tmp_path, schedule=schedule(total_steps=1))
+    trainer.policy.gap = 0.125
+    trainer.fit()
+    assert dict(memory.logged)[1]["rollout/logprob_gap_max"] == pytest.approx(0.125)
+
+
+def test_validation_runs_before_during_and_after(tmp_path):
+    trainer, memory, _ = build(tmp_path, schedule=schedule(total_steps=3, val_freq=2, val_before_train=True))
+    trainer.fit()
+    assert [step for step, numbers in memory.logged if "val/reward_score" in numbers] == [0, 2, 3]
+    assert [len(rows) for _, rows in memory.samples] == [2, 2, 2]
+
+
+def test_val_only_trains_nothing(tmp_path):
+    trainer, _, diary = build(tmp_path, schedule=schedule(val_only=True))
+    assert trainer.fit().step == 0
+    assert not any(isinstance(entry, tuple) and entry[0] == "update" for entry in diary)
+
+
+def test_every_step_samples_with_a_seed_of_its_own(tmp_path):
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=3))
+    trainer.fit()
+    seeds = [plan.seed for plan in trainer.rollout.plans if plan.n == 4]
+    assert len(set(seeds)) == 3
+
+
+def test_a_resumed_run_goes_on_with_the_next_rows_and_seed(tmp_path):
+    first, _, _ = build(tmp_path, schedule=schedule(total_steps=2))
+    first.fit()
+    second, memory, diary = build(tmp_path, schedule=schedule(total_steps=3))
+    assert second.fit().step == 3
+    assert ("load", "global_step_2") in diary
+    assert memory.resumed == 2
+    assert second.loader.position == 12
+    whole, _, _ = build(tmp_path / "other", schedule=schedule(total_steps=3))
+    whole.fit()
+    assert second.rollout.plans[0].seed == [plan for plan in whole.rollout.plans if plan.n == 4][-1].seed
+
+
+def test_the_best_checkpoint_survives_pruning(tmp_path):
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=4, val_freq=1, save_freq=1), save_limit=2)
+    trainer.fit()
+    kept = sorted(path.name for path in tmp_path.glob("global_step_*"))
+    assert kept == ["global_step_1", "global_step_4"]
