@@ -185,7 +185,7 @@ def test_weights_are_refused_while_caches_hold_old_ones(world: World) -> None:
 def test_sleep_waits_for_what_is_running(world: World) -> None:
     live = world.live
     running = live.submit(live.generating(world.prompts[:2], PLAN))
-    while not live.server._num_active:
+    while not live.server._rows:
         time.sleep(0.001)
     live.run(live.server.sleep(keep_weights=True))
     assert len(running.result(10)) == 8
@@ -200,7 +200,7 @@ def test_a_dead_engine_is_reported_by_name_and_soon(world: World) -> None:
     live = world.live
     long = SamplingPlan(n=4, max_tokens=400, ignore_eos=True)
     running = live.submit(live.generating(world.prompts, long))
-    while not live.server._num_active:
+    while not live.server._rows:
         time.sleep(0.001)
     (engine,) = _engines(os.getpid())
     os.kill(engine, signal.SIGKILL)

@@ -57,7 +57,8 @@ class Crew(Generic[T, R]):
         waiting = deque(tasks)
         try:
             while waiting or any(member.task is not None for member in self._members):
-                while len(self._members) < min(self._size, len(waiting)):
+                starting = sum(member.task is None for member in self._members)
+                for _ in range(min(self._size - len(self._members), len(waiting) - starting)):
                     self._members.append(self._hire())
                 yield from self._collect(waiting)
         finally:
@@ -86,8 +87,10 @@ class Crew(Generic[T, R]):
                 self._dismiss(member)
             else:
                 continue
-            if member in self._members:
-                member.assign(waiting, self._timeout)
+            if member in self._members and waiting:
+                member.assign(waiting.popleft(), self._timeout)
+            elif member in self._members:
+                self._dismiss(member)
             if finished is not None and outcome is not None:
                 yield finished, outcome
 
@@ -111,15 +114,13 @@ class Crew(Generic[T, R]):
 class _Member(Generic[T]):
     process: BaseProcess
     pipe: Connection
-    task: T | None = None
+    task: T | None = None  # None while it starts
     deadline: float = float("inf")
 
-    def assign(self, waiting: deque[T], timeout: float) -> None:
-        """Give it the next task, or none."""
-        self.task, self.deadline = None, float("inf")
-        if waiting:
-            self.task, self.deadline = waiting.popleft(), time.monotonic() + timeout
-            self.pipe.send(self.task)
+    def assign(self, task: T, timeout: float) -> None:
+        """Have it begin `task`, which it must finish within `timeout` seconds."""
+        self.task, self.deadline = task, time.monotonic() + timeout
+        self.pipe.send(task)
 
     def dismiss(self) -> None:
         """End it, whatever it is doing."""

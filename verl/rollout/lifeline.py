@@ -4,8 +4,9 @@
 
 WORKAROUND(vllm 0.32): the engine process waits for messages on a socket and never looks whether the server
 that started it is still there, so a server killed by SIGKILL (out of memory, a Ray actor killed) leaves a
-process that holds the model and its GPU memory for ever. To be dropped when the "no orphan" test passes
-without it.
+process that holds the model and its GPU memory for ever. One killed in its first moments, before the two
+have shaken hands, vLLM ends by itself after five minutes. To be dropped when the test of orphans in
+tests/integration/test_rollout_engine.py passes without it.
 """
 
 from __future__ import annotations

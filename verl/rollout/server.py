@@ -54,7 +54,7 @@ class VllmServer:
         self._clips = ClipPool()
         self._stats = EngineStats()
         self._slots = asyncio.Semaphore(SLOTS_PER_SEQUENCE * options.max_num_seqs)
-        self._num_active = 0
+        self._rows: set[asyncio.Task[Trajectory]] = set()  # all that are not finished
 
     async def start(self) -> None:
         """See RolloutEngine. Blocks its event loop while the model loads."""
@@ -82,7 +82,7 @@ class VllmServer:
                 f"{prompt.record.where}: the prompt has {len(prompt.ids)} tokens, prompt and response may "
                 f"have {self.options.max_model_len}; raise rollout.max_model_len or drop the row"
             )
-        rows = [asyncio.create_task(self._row(prompt, group, i, plan)) for i in range(plan.n)]
+        rows = [self._begin(prompt, group, i, plan) for i in range(plan.n)]
         try:
             for row in asyncio.as_completed(rows):
                 yield await row
@@ -91,18 +91,23 @@ class VllmServer:
                 task.cancel()
             await asyncio.gather(*rows, return_exceptions=True)
 
+    def _begin(self, prompt: Prompt, group: int, index: int, plan: SamplingPlan) -> asyncio.Task[Trajectory]:
+        def end(row: asyncio.Task[Trajectory]) -> None:
+            self._rows.discard(row)
+            self._clips.release(prompt.media)
+
+        row = asyncio.create_task(self._row(prompt, group, index, plan))
+        row.add_done_callback(end)
+        self._rows.add(row)
+        self._clips.want(prompt.media)
+        return row
+
     async def _row(self, prompt: Prompt, group: int, index: int, plan: SamplingPlan) -> Trajectory:
         async with self._slots:
-            self._num_active += 1
-            try:
-                request = build_request(prompt, [await self._clips.load(ref) for ref in prompt.media])
-                with self._watched(f"answering {prompt.record.where}"):
-                    arguments = sampling_arguments(plan, group, index)
-                    completion = await self._running().answer(request, arguments)
-            finally:
-                self._num_active -= 1
-                if not self._num_active:
-                    self._clips.clear()
+            request = build_request(prompt, [await self._clips.load(ref) for ref in prompt.media])
+            with self._watched(f"answering {prompt.record.where}"):
+                arguments = sampling_arguments(plan, group, index)
+                completion = await self._running().answer(request, arguments)
         self._check(prompt, completion)
         return Trajectory(
             prompt=prompt,
@@ -131,12 +136,13 @@ class VllmServer:
     async def sleep(self, *, keep_weights: bool = False) -> None:
         """See RolloutEngine."""
         self._expect(Phase.GENERATING, "sleep")
+        self._phase = Phase.ASLEEP  # no new rows, while
+        await asyncio.gather(*self._rows, return_exceptions=True)  # the ones under way need the caches
         with self._watched("going to sleep"):
             if self._sleeps:
                 await self._running().sleep(level=1 if keep_weights else 2, mode="wait")
             else:
                 await self._running().pause_generation(mode="wait", clear_cache=True)
-        self._phase = Phase.ASLEEP
 
     async def wake_weights(self) -> None:
         """See RolloutEngine."""

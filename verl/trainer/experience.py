@@ -49,11 +49,16 @@ class Assembler:
         everything = join(deals)
         with self.clock("old"):
             old = self.policy.logprobs(everything)
-        with self.clock("ref"):
-            ref = self.policy.ref_logprobs(everything) if self.use_reference else None
+        ref = self._reference(everything)
         with self.clock("adv"):
             experience, metrics = self._advantages(rows, old, ref)
         return _redeal(deals, experience), merge([metrics, _gap(rows, old)])
+
+    def _reference(self, rows: Deal[Trajectory]) -> list[Floats] | None:
+        if not self.use_reference:
+            return None
+        with self.clock("ref"):
+            return self.policy.ref_logprobs(rows)
 
     def _deal(self, groups: Sequence[Sequence[Scored]]) -> Deal[Trajectory]:
         trajectories = [[row.trajectory for row in group] for group in groups if group]

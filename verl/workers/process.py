@@ -39,8 +39,8 @@ def wait_for_ever() -> None:
 def configure_logging(name: str) -> None:
     """One line per message, the process's name in front."""
     logging.basicConfig(level=logging.INFO, format=f"[{name}] %(levelname)s %(name)s: %(message)s", force=True)
-    for noisy in ("httpx", "urllib3", "filelock", "transformers", "torch", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in ("httpx", "urllib3", "filelock", "transformers", "torch", "PIL", "vllm"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def seed_everything(seed: int) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import builtins
 import random
+import socket
 from dataclasses import replace
 
 import av
@@ -110,6 +111,7 @@ def test_sparse_sampling_decodes_a_part_of_the_file_only(tmp_path, spec, monkeyp
     monkeypatch.setattr(
         pyav_decoder, "_needed", lambda *given: (decoded.append(1) or frame for frame in needed(*given))
     )
+    monkeypatch.setattr(pyav_decoder, "_sweep", lambda *given: pytest.fail("decoded from the beginning"))
     clip = decode(path, replace(spec, fps=0.5))
     assert numbers(clip) == clip.metadata.frame_indices == (0, 80, 159, 239)
     assert 4 <= len(decoded) < 80
@@ -170,9 +172,14 @@ def test_a_file_without_pictures_is_named(tmp_path, spec):
 
 def test_a_playlist_cannot_reach_the_network(tmp_path, spec):
     path = tmp_path / "list.m3u8"
-    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
-    with pytest.raises(MediaError, match=r"list\.m3u8"):
-        probe(str(path), spec)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(MediaError, match=r"list\.m3u8"):
+            probe(str(path), spec)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_a_missing_decord_says_how_to_get_it(video, spec, monkeypatch):

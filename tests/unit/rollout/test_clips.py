@@ -30,12 +30,18 @@ def test_all_who_ask_at_the_time_share_one_load():
     assert sorted(loads) == ["a", "b"]
 
 
-def test_a_cleared_clip_is_loaded_anew_and_counted():
+def test_a_clip_is_held_until_the_last_who_wants_it_is_done():
     async def scenario():
         pool = ClipPool(lambda ref: make_clip())
-        await pool.load(make_ref("a"))
-        pool.clear()
-        await pool.load(make_ref("a"))
+        ref = make_ref("a")
+        pool.want([ref])
+        pool.want([ref])
+        first = await pool.load(ref)
+        pool.release([ref])
+        assert await pool.load(ref) is first
+        pool.release([ref])
+        pool.want([ref])
+        assert await pool.load(ref) is not first
         assert pool.drain() == (2, 1)
         assert pool.drain() == (0, 0)
 

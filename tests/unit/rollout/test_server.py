@@ -196,6 +196,17 @@ def test_caches_are_empty_whenever_weights_may_arrive(changes, expected):
     serve(scenario, replace(OPTIONS, **changes))
 
 
+def test_sleep_lets_rows_finish_before_it_touches_the_engine():
+    async def scenario(server, engine):
+        group = asyncio.create_task(generate(server, make_prompt(), SamplingPlan(n=8)))
+        await asyncio.sleep(0)
+        await server.sleep()
+        assert engine.running == 0
+        assert len(await group) == 8
+
+    serve(scenario)
+
+
 def test_a_sleep_that_is_followed_by_no_weights_keeps_them():
     async def scenario(server, engine):
         await server.sleep(keep_weights=True)
