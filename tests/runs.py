@@ -15,6 +15,12 @@ from pathlib import Path
 
 from tests.world import tiny_model, tiny_rows
 
+REWARD = """
+def noisy(rows):
+    scores = [sum(map(ord, row["response"])) % 5 / 4 for row in rows]
+    return [{"overall": score, "accuracy": float(score == 1), "length": len(row["response"])}
+            for score, row in zip(scores, rows)]
+"""  # a random model is never right: this gives siblings different scores all the same
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "VERL_TEST_RUN"  # in the environment of every process of a run
 
@@ -24,6 +30,7 @@ def make_world(directory: Path) -> Path:
     tiny_model(directory / "model")
     tiny_rows(directory / "data", 16, kinds="colour:2,boolean:1", split="train")
     tiny_rows(directory / "data", 4, split="val", seed=1)
+    (directory / "reward.py").write_text(REWARD)
     return directory
 
 
@@ -53,6 +60,7 @@ def arguments(directory: Path, *changes: str) -> list[str]:
         "worker.rollout.tensor_parallel_size": 1,
         "worker.rollout.max_num_seqs": 32,
         "worker.reward.num_workers": 1,
+        "worker.reward.reward_function": f"{directory / 'reward.py'}:noisy",
         "trainer.device": "cpu",
         "trainer.n_gpus_per_node": 2,
         "trainer.max_steps": 4,

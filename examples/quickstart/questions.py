@@ -51,7 +51,7 @@ class Kind:
     options: tuple[str, ...] = ()
 
 
-def _shape(rng: random.Random, colour: tuple[int, int, int], size: float = 0.4) -> Shape:
+def _shape(rng: random.Random, colour: tuple[int, int, int], size: float = 0.6) -> Shape:
     low, high = size / 2, 1 - size / 2
     return Shape(
         form=rng.choice(FORMS),

@@ -161,7 +161,7 @@ def build_model(adapter: ModelAdapter, *, stock: bool) -> Any:
 
 
 def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache) -> Tensor:
-    """Each response behind its own copy of the prompt and the video."""
+    """Each response behind its own copy of the prompt and the video; transformers gives logits for every token."""
     found = []
     for row in rows:
         prompt, response = row.prompt, torch.from_numpy(row.response_ids).long()
@@ -173,8 +173,7 @@ def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache) ->
             pixel_values_videos=clip.values,
             video_grid_thw=torch.tensor([clip.grid]),
             mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
-            logits_to_keep=len(response) + 1,
-        ).logits[0, :-1]
+        ).logits[0, len(prompt.ids) - 1 : -1]
         logprobs = logits.log_softmax(-1).gather(-1, response[:, None])[:, 0]
         (-logprobs.sum() / sum(RESPONSES)).backward()
         found.append(logprobs.detach())

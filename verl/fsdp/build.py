@@ -35,12 +35,13 @@ class Blueprint:
             return DTYPES[self.fsdp.torch_dtype]
         return torch.float32 if self.trainable or device == "cpu" else torch.bfloat16
 
+    def compute_dtype(self, device: str) -> torch.dtype:
+        """Type the weights are gathered and computed with in: on a CPU the one they are kept in."""
+        return self.dtype(device) if device == "cpu" else DTYPES[self.fsdp.mp_param_dtype]
+
 
 def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
-    """The sharded network with `policy_forward`. Collective over `mesh`; gradients are summed over its ranks.
-
-    On a CPU everything is computed in the type the weights are kept in, whatever mp_param_dtype says.
-    """
+    """The sharded network with `policy_forward`. Collective over `mesh`; gradients are summed over its ranks."""
     from_one = blueprint.fsdp.enable_rank0_init and mesh.size() > 1
     whole: dict[str, Any] = {}
     if not from_one or dist.get_rank() == 0:
@@ -96,5 +97,5 @@ def _precision(config: FsdpConfig, device: str) -> MixedPrecisionPolicy:
 
 
 def _materialise(model: nn.Module, device: str) -> None:
-    """Give parameters without storage theirs, uninitialised; move what is real."""
-    model._apply(lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device))
+    """Give parameters without storage theirs, uninitialised. Tables are real already, and where they belong."""
+    model._apply(lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor)

@@ -137,5 +137,5 @@ class Policy(FrozenPolicy):
         )
 
     def full_weights(self, dtype: torch.dtype | None = None) -> FullWeights:
-        """All weights by name, to be iterated inside `weights_present()`."""
-        return FullWeights(self.model, dtype)
+        """All weights by name, to be iterated inside `weights_present()`; as they are computed with by default."""
+        return FullWeights(self.model, dtype or self.settings.blueprint.compute_dtype(self.mesh.device_type))

@@ -12,20 +12,20 @@ from torch.distributed.fsdp import FSDPModule
 
 
 class FullWeights:
-    """Iterates over (name in memory, whole tensor), a tied tensor once. Collective: all ranks iterate together.
+    """Iterates over (name in memory, whole tensor as `dtype`), a tied one once. Collective: all ranks iterate together.
 
     One gather per sharded block, in the type it computes with. A tensor is valid until the next one is asked for.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         self._dtype = dtype
         self._blocks = _blocks(model)
-        self._specs = {name: (value.dtype, tuple(value.shape)) for name, value in model.named_parameters()}
+        self._shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
 
     def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """(name, type, shape) in the order of iteration, without communication."""
         return [
-            (prefix + name, self._dtype or self._specs[prefix + name][0], self._specs[prefix + name][1])
+            (prefix + name, self._dtype, self._shapes[prefix + name])
             for prefix, _, names in self._blocks
             for name in names
         ]
@@ -36,7 +36,7 @@ class FullWeights:
             block.unshard()
             whole = dict(block.named_parameters())  # type: ignore[attr-defined]
             for name in names:
-                yield prefix + name, whole[name].detach().to(self._dtype or self._specs[prefix + name][0])
+                yield prefix + name, whole[name].detach().to(self._dtype)
             block.reshard()
 
 

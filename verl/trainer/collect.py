@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from verl.rollout.engine import SamplingPlan
+from verl.rollout.engine import EngineStats, SamplingPlan
 from verl.tracking.metrics import Max, Mean, Metrics, Sum
 from verl.trainer.clock import Clock
 from verl.trainer.groups import by_group, signal_share
@@ -41,9 +41,10 @@ class Collector:
         prompts: list[Prompt] = []
         while len(prompts) < self.num_prompts:
             prompts += self.prompts.next()
-        plan = replace(self.plan, seed=step_seed(self.plan.seed, step))
+        plan = replace(self.plan, seed=step_seed(self.plan.seed or 0, step))
+        self.rollout.drain_stats()
         groups = generate_and_score(prompts, plan, self.rollout, self.rewards, self.clock)
-        return groups, _metrics(groups)
+        return groups, _metrics(groups) | _engine_metrics(self.rollout.drain_stats())
 
 
 def generate_and_score(
@@ -72,6 +73,13 @@ def _metrics(groups: Sequence[Group]) -> Metrics:
         "reward/not_scorable": Sum(unscored),
         "rollout/truncated_share": Mean(sum(row.trajectory.truncated for row in rows), len(rows)),
         "rollout/weight_lag": Max(_weight_lag([row.trajectory for row in rows])),
+    }
+
+
+def _engine_metrics(stats: EngineStats) -> Metrics:
+    return {
+        "rollout/media_loads_per_clip": Mean(stats.media_loads, stats.distinct_media),
+        "rollout/cached_prompt_share": Mean(stats.cached_prompt_tokens, stats.prompt_tokens),
     }
 
 

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from tests import policy_world, world
 from tests.policy_world import World, experience
 from verl.algorithms.contract import LossSettings
+from verl.config.model import OptimConfig
 from verl.fsdp.policy import FrozenPolicy, Policy
 from verl.models.adapter import load_adapter
 from verl.tracking.metrics import Last, Mean, Sum
@@ -82,8 +83,6 @@ def test_temperature_divides_the_logits(model_path: Path) -> None:
 
 
 def test_a_step_reports_upstreams_metrics_and_moves_the_rate_once(model_path: Path) -> None:
-    from verl.config.model import OptimConfig
-
     policy, made = new_policy(model_path, {"optim": OptimConfig(lr=1e-3, lr_warmup_steps=2), "num_epochs": 2})
     rows = [experience(row) for row in some_rows(made)]
     first = policy.update([rows[:3], rows[3:]], LossSettings(use_kl_loss=True, kl_coef=0.1, entropy_coef=0.01))
@@ -166,7 +165,7 @@ def two_ranks(rank: int, path: Path, target: Path) -> None:
         assert ("actor/skipped_updates" in metrics) == (rank == 0)
         found[from_one] = (logprobs, weights_of(policy), metrics["actor/grad_norm"].value)
     if rank == 0:
-        torch.save(found[True][1], target)
+        torch.save(found[True][1:], target)
         assert found[True][2] == found[False][2]
         assert all(np.array_equal(a, b) for a, b in zip(found[True][0], found[False][0], strict=True))
         assert all(torch.equal(tensor, found[False][1][name]) for name, tensor in found[True][1].items())
@@ -174,11 +173,11 @@ def two_ranks(rank: int, path: Path, target: Path) -> None:
 
 def test_two_ranks_one_of_them_idle_end_with_the_weights_of_one(model_path: Path, tmp_path: Path) -> None:
     policy_world.run_ranks(two_ranks, 2, model_path, tmp_path / "weights.pt")
-    found = torch.load(tmp_path / "weights.pt")
+    found, norm = torch.load(tmp_path / "weights.pt")
     policy, made = new_policy(model_path)
-    policy.update([[experience(row) for row in some_rows(made)]], LOSS)
+    metrics = policy.update([[experience(row) for row in some_rows(made)]], LOSS)
+    assert metrics["actor/grad_norm"].value == pytest.approx(norm, rel=1e-5)
     expected = weights_of(policy)
     assert found.keys() == expected.keys()
-    error = [float((found[name] - tensor).abs().max()) for name, tensor in expected.items()]
-    assert float(np.median(error)) < 1e-6  # AdamW turns rounding of gradients near 0 into whole steps of 1e-3
-    assert max(error) <= 2.1e-3
+    for name, tensor in expected.items():  # AdamW turns the rounding of a gradient near 0 into a whole step
+        assert float(((found[name] - tensor).abs() > 1e-5).float().mean()) < 0.02, name
