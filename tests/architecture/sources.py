@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_OURS = {".git", ".venv", "build", "dist", "outputs", "checkpoints", "__pycache__"}
+MADE = {"build", "dist", "outputs", "checkpoints", "__pycache__", ".git", ".venv", ".hypothesis"}
 
 
 def tracked() -> list[Path]:
@@ -25,7 +25,11 @@ def tracked() -> list[Path]:
     if listed.returncode == 0:
         return sorted(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
     found = (path for path in ROOT.rglob("*") if path.is_file())
-    return sorted(path for path in found if not NOT_OURS & set(path.relative_to(ROOT).parts))
+    return sorted(path for path in found if not any(_is_made(part) for part in path.relative_to(ROOT).parts))
+
+
+def _is_made(part: str) -> bool:
+    return part in MADE or part.endswith((".egg-info", "_cache"))
 
 
 def python(*folders: str) -> list[Path]:

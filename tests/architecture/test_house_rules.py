@@ -33,7 +33,7 @@ def text_files() -> list[tuple[Path, str]]:
     found = []
     for path in tracked():
         data = path.read_bytes()
-        if b"\0" not in data[:1024] and path.name != "LICENSE" and path != Path(__file__):
+        if b"\0" not in data and path.name != "LICENSE" and path != Path(__file__):
             found.append((path, data.decode("utf-8")))
     return found
 

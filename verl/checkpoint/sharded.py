@@ -99,10 +99,9 @@ def local_state(trained: Trained) -> Iterator[tuple[str, bytes]]:
     """Everything this rank's training depends on, by name. Equal bytes mean equal runs from here on."""
     for name, parameter in trained.model.named_parameters():
         yield f"model.{name}", _raw(parameter)
-    for index, state in enumerate(trained.optimizer.state.values()):
-        for name, value in state.items():
-            yield f"optimizer.{index}.{name}", _raw(value)
-    yield "schedule", json.dumps(trained.schedule.state_dict()).encode()
+        for key, value in sorted(trained.optimizer.state.get(parameter, {}).items()):
+            yield f"optimizer.{name}.{key}", _raw(value)
+    yield "schedule", json.dumps(trained.schedule.state_dict(), sort_keys=True).encode()
     yield "rng", json.dumps(_rng_state()).encode()
 
 

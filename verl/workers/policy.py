@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,14 +147,13 @@ class PolicyWorker:
         with self._policy.state_present():
             sharded.load(folder, self._trained())
 
-    def fingerprint(self) -> str:
-        """Digest of this rank's weights, optimizer state, schedule and random state: equal means bitwise equal."""
-        digest = hashlib.blake2b(digest_size=16)
-        with self._policy.state_present() or nullcontext():
-            for name, value in sharded.local_state(self._trained()):
-                digest.update(name.encode())
-                digest.update(value)
-        return digest.hexdigest()
+    def fingerprint(self) -> dict[str, str]:
+        """A digest of every weight, optimizer tensor, schedule and random state of this rank: equal means bitwise."""
+        with self._policy.state_present():
+            return {
+                name: hashlib.blake2b(value, digest_size=16).hexdigest()
+                for name, value in sharded.local_state(self._trained())
+            }
 
     def _trained(self) -> sharded.Trained:
         return sharded.Trained(self._policy.model, self._policy.optimizer, self._policy.schedule)
