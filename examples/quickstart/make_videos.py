@@ -116,10 +116,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int) -> Path:
 def _mask(shape: Shape, moment: float, axis: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which pixels [H, W] the shape covers; `axis` [H] holds the pixel centres in frame sizes."""
     half = shape.size / 2
-    x, y = (
-        _bounce(start + speed * moment, half)
-        for start, speed in zip(shape.start, shape.velocity, strict=True)
-    )
+    x, y = (_bounce(start + speed * moment, half) for start, speed in zip(shape.start, shape.velocity, strict=True))
     across, down = axis[None, :] - x, axis[:, None] - y
     if shape.form == "disc":
         return across**2 + down**2 <= half**2
@@ -155,9 +152,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     directory = arguments.directory
-    recipe = Recipe(
-        kinds=arguments.kinds, train=arguments.train, val=arguments.val, seed=arguments.seed
-    )
+    recipe = Recipe(kinds=arguments.kinds, train=arguments.train, val=arguments.val, seed=arguments.seed)
     written = write_dataset(directory, recipe)
     print(f"videos: {directory} ({'written' if written else 'already there, reused'})")
 

@@ -79,9 +79,7 @@ class FormBatches:
         """The chat text that ends where the answer begins."""
         text = self.template.render(row).replace("<video>", "")
         content = [{"type": "video"}, {"type": "text", "text": text}]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
+        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     def random_answer(self, row: Row) -> str:
         """A valid answer to this kind of question, drawn without a look at the row's video or answer."""

@@ -41,7 +41,7 @@ def connect(machines: Machines, environment: dict[str, str]) -> None:
     """Join the cluster named by RAY_ADDRESS, or start one on this machine that ends with this process."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     runtime_env = {"env_vars": environment}
-    quiet = {"logging_level": logging.ERROR, "runtime_env": runtime_env, "log_to_driver": True}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "runtime_env": runtime_env, "log_to_driver": True}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:

@@ -33,7 +33,6 @@ SAMPLING_KEYS = frozenset(
         "skip_special_tokens",
     }
 )
-GROUP_ESTIMATORS = frozenset({"grpo"})  # built-in estimators that compare responses to the same prompt
 
 AT_LEAST_ONE = (
     "data.rollout_batch_size",
@@ -132,12 +131,12 @@ def _batches(config: Config) -> Iterator[str]:
         )
 
 
-def _groups(config: Config) -> Iterator[str]:
-    estimator, n = config.algorithm.adv_estimator, config.worker.rollout.n
-    if estimator in GROUP_ESTIMATORS and n < 2:
+def _kl(config: Config) -> Iterator[str]:
+    algorithm = config.algorithm
+    if algorithm.use_kl_loss and algorithm.kl_type == "adaptive":
         yield (
-            f"worker.rollout.n={n}: algorithm.adv_estimator={estimator} compares the responses to a prompt;"
-            " set it to 2 or more"
+            "algorithm.kl_type=adaptive steers the KL in the rewards, and algorithm.use_kl_loss=true puts it into the"
+            " loss: set one of them to its default"
         )
 
 
@@ -281,7 +280,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     unsupported,
     _ranges,
     _batches,
-    _groups,
+    _kl,
     _devices,
     _lengths,
     _sampling,

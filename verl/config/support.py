@@ -56,6 +56,7 @@ ONLY: dict[str, Only] = {
     "worker.ref.fsdp.fsdp_size": _COPIES,
     "worker.ref.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.rollout.name": Only(values=("vllm",), missing="there is no other inference engine"),
+    "worker.rollout.colocated": Only(values=(True,), missing="engines on devices of their own are not available yet"),
     "worker.rollout.enable_mix_policy": Only(
         values=(False,), missing="mixing in responses from the data is not available yet"
     ),

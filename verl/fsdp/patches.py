@@ -15,8 +15,13 @@ from verl.types import MediaRef, VideoClip
 class Reader(Protocol):
     """Where clips come from; `verl.media.source.ClipReader` is one."""
 
-    opens: int  # loads since the last clear
-    distinct: int  # clips among them
+    @property
+    def opens(self) -> int:
+        """Loads since the last clear."""
+
+    @property
+    def distinct(self) -> int:
+        """Clips among them."""
 
     def load(self, ref: MediaRef) -> VideoClip:
         """Frames of one clip."""

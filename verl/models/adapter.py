@@ -108,9 +108,7 @@ class ModelAdapter(ABC):
         """
         found = problem_text.count(VIDEO_MARK)
         if found != num_videos:
-            raise DataError(
-                f"the problem holds {found} {VIDEO_MARK} marks for {num_videos} videos; they must match"
-            )
+            raise DataError(f"the problem holds {found} {VIDEO_MARK} marks for {num_videos} videos; they must match")
         messages = [{"role": "user", "content": self.content(problem_text)}]
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
@@ -184,9 +182,7 @@ class ModelAdapter(ABC):
                 model = self.model_class.from_config(config, **options)
             _restore_tables(model)
         else:
-            model = self.model_class.from_pretrained(
-                self.model_path, config=config, local_files_only=True, **options
-            )
+            model = self.model_class.from_pretrained(self.model_path, config=config, local_files_only=True, **options)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         return model.train()
@@ -231,18 +227,12 @@ def load_adapter(
         config = AutoConfig.from_pretrained(model_path, **options)
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_path or model_path, **options)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot read a model from {model_path!r}; give a Hugging Face folder: {error}"
-        ) from error
+        raise ConfigError(f"cannot read a model from {model_path!r}; give a Hugging Face folder: {error}") from error
     if chat_template is not None:
         tokenizer.chat_template = _read_template(chat_template)
     if tokenizer.chat_template is None:
-        raise ConfigError(
-            f"the tokenizer of {model_path!r} has no chat template; set data.override_chat_template"
-        )
-    checkpoint = Checkpoint(
-        path=model_path, config=config, tokenizer=tokenizer, trust_remote_code=trust_remote_code
-    )
+        raise ConfigError(f"the tokenizer of {model_path!r} has no chat template; set data.override_chat_template")
+    checkpoint = Checkpoint(path=model_path, config=config, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
     return ADAPTERS[config.model_type](checkpoint)
 
 
@@ -281,9 +271,7 @@ def _eos_ids(checkpoint: Checkpoint) -> tuple[int, ...]:
     own = checkpoint.tokenizer.eos_token_id
     known = dict.fromkeys([*ids, *([] if own is None else [own])])
     if not known:
-        raise ConfigError(
-            f"{checkpoint.path!r} names no end-of-sequence token; set eos_token_id in its config"
-        )
+        raise ConfigError(f"{checkpoint.path!r} names no end-of-sequence token; set eos_token_id in its config")
     return tuple(known)
 
 

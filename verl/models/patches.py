@@ -40,9 +40,7 @@ class PatchRecipe:
             image = AutoImageProcessor.from_pretrained(model_path, local_files_only=True)
             video = AutoVideoProcessor.from_pretrained(model_path, local_files_only=True)
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"cannot read the image and video processors of {model_path!r}: {error}"
-            ) from error
+            raise ConfigError(f"cannot read the image and video processors of {model_path!r}: {error}") from error
         if (ours := _normalisation(video)) != (theirs := _normalisation(image)):
             raise ConfigError(
                 f"{model_path!r}: the video processor normalises (mean, std, rescale) by {ours}, the image "

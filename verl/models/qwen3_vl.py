@@ -47,9 +47,7 @@ class Qwen3VLAdapter(ModelAdapter):
         self.align = self.recipe.align
         ours = (self.recipe.patch_size, self.recipe.temporal_patch_size, self.recipe.merge_size)
         if ours != (theirs := (self.patch_size, self.temporal_patch_size, self.merge_size)):
-            raise ConfigError(
-                f"{checkpoint.path!r}: processors cut patches by {ours}, the vision tower reads {theirs}"
-            )
+            raise ConfigError(f"{checkpoint.path!r}: processors cut patches by {ours}, the vision tower reads {theirs}")
         config = checkpoint.config
         self._video = config.video_token_id
         self._start, self._end = config.vision_start_token_id, config.vision_end_token_id
@@ -171,17 +169,12 @@ class Qwen3VLAdapter(ModelAdapter):
         pixels = torch.cat([clip.values for clip in media])
         grids = torch.tensor([clip.grid for clip in media], device=pixels.device)
         seen: Any = model.model.get_video_features(pixels, grids, return_dict=True)
-        return [
-            torch.cat([level[slot] for slot in slots])
-            for level in (seen.pooler_output, *seen.deepstack_features)
-        ]
+        return [torch.cat([level[slot] for slot in slots]) for level in (seen.pooler_output, *seen.deepstack_features)]
 
     def _blank(self, device: torch.device) -> Patches:
         """The smallest clip the tower can read."""
         grid = Grid(1, self.merge_size, self.merge_size)
-        return Patches(
-            values=torch.zeros(grid.h * grid.w, self.recipe.patch_values, device=device), grid=grid
-        )
+        return Patches(values=torch.zeros(grid.h * grid.w, self.recipe.patch_values, device=device), grid=grid)
 
     def _moments(self, clip: VideoMetadata, grid: Grid) -> Tokens:
         """What stands for one clip. A moment's time is the mean of its first and its last frame's."""

@@ -92,9 +92,7 @@ def attention(
     """
     segments, scaling = options.get("segments"), options.get("scaling")
     if not isinstance(segments, Segments):
-        raise ConfigError(
-            f"{ATTENTION_NAME} attention needs segments=; pass them to the language model's forward"
-        )
+        raise ConfigError(f"{ATTENTION_NAME} attention needs segments=; pass them to the language model's forward")
     if attention_mask is not None or options.get("dropout") or options.get("sliding_window"):
         raise ConfigError(f"{ATTENTION_NAME} attention has no masks, dropout or sliding window; set them off")
     if segments.num_tokens != query.shape[2] or query.shape[0] != 1:

@@ -71,6 +71,4 @@ class TextAdapter(ModelAdapter):
         return list(model.model.layers)
 
     def _refuse(self) -> NoReturn:
-        raise AlignmentError(
-            f"{self.model_path!r} ({self.family}) reads text only; use a video-language model"
-        )
+        raise AlignmentError(f"{self.model_path!r} ({self.family}) reads text only; use a video-language model")

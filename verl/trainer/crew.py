@@ -22,7 +22,8 @@ from verl.workers.policy import PolicyOrder, PolicyWorker
 from verl.workers.reward import RewardWorker
 from verl.workers.rollout import RolloutWorker
 
-WATCHED = ray.remote(concurrency_groups={"watch": 1})  # one thread of its own for the sentinel
+# A thread of its own for the sentinel. Ray's annotations do not know the option.
+WATCHED: Any = ray.remote(concurrency_groups={"watch": 1})  # type: ignore[call-overload]
 ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from verl.algorithms.advantage import Advantage, find_advantage
+from verl.algorithms.contract import Needs
 from verl.algorithms.kl import AdaptiveKl, FixedKl, KlController
 from verl.algorithms.policy_loss import find_loss
 from verl.checkpoint.layout import CheckpointRoot
@@ -79,6 +80,7 @@ def prepare(config: Config) -> Parts:
     """Read and check everything that needs no other process. Raises ConfigError or DataError."""
     device = resolve_device(config)
     advantage = find_advantage(config.algorithm.adv_estimator)
+    _check_needs(advantage, config)
     find_loss(config.worker.actor.loss_type)
     reward = load_reward(config.worker.reward)
     source = orders.model_source(config)
@@ -105,6 +107,19 @@ def prepare(config: Config) -> Parts:
         trackers=open_trackers(config.trainer.logger, _run(config)),
         num_steps=num_steps,
     )
+
+
+def _check_needs(advantage: Advantage, config: Config) -> None:
+    """Whether the trainer will supply what the estimator asks for."""
+    name = config.algorithm.adv_estimator
+    if Needs.GROUP in advantage.needs and config.worker.rollout.n < 2:
+        raise ConfigError(
+            f"worker.rollout.n={config.worker.rollout.n}: algorithm.adv_estimator={name} compares the responses to a"
+            " prompt; set it to 2 or more"
+        )
+    for need in (Needs.CRITIC, Needs.GREEDY_BASELINE):
+        if need in advantage.needs:
+            raise ConfigError(f"algorithm.adv_estimator={name} needs {need.name}, which is not available yet")
 
 
 def resolve_device(config: Config) -> str:

@@ -40,9 +40,7 @@ SHAPES = (
 
 def clip(shape: Shape, seed: int = 0) -> VideoClip:
     """Random frames."""
-    frames = np.random.default_rng(seed).integers(
-        0, 256, (shape.frames, 3, shape.height, shape.width), np.uint8
-    )
+    frames = np.random.default_rng(seed).integers(0, 256, (shape.frames, 3, shape.height, shape.width), np.uint8)
     return VideoClip(frames=frames, metadata=metadata(shape))
 
 

@@ -65,9 +65,7 @@ def test_decoding_undoes_encoding(adapter: ModelAdapter) -> None:
     assert adapter.decode(ids, skip_special_tokens=False) == text + "<|im_end|>"
 
 
-def test_responses_end_as_the_generation_config_says(
-    adapter: ModelAdapter, text_folder: Path, tmp_path: Path
-) -> None:
+def test_responses_end_as_the_generation_config_says(adapter: ModelAdapter, text_folder: Path, tmp_path: Path) -> None:
     ids = [adapter.encode(text).item() for text in ("<|im_end|>", "<|endoftext|>")]
     assert adapter.eos_ids == tuple(ids)
     assert adapter.pad_id == ids[1]

@@ -100,9 +100,7 @@ def test_visual_index_finds_every_placeholder(adapter: ModelAdapter) -> None:
         ((Grid(2, 4, 8),), "runs of"),
     ],
 )
-def test_grids_of_other_clips_are_refused(
-    adapter: ModelAdapter, grids: tuple[Grid, ...], reason: str
-) -> None:
+def test_grids_of_other_clips_are_refused(adapter: ModelAdapter, grids: tuple[Grid, ...], reason: str) -> None:
     expanded = adapter.expand(adapter.encode("a<|video_pad|>b"), [metadata(SHAPES[0])])
     with pytest.raises(AlignmentError, match=reason):
         adapter.visual_index(expanded.ids, grids)

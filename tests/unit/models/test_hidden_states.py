@@ -133,16 +133,12 @@ def test_a_mixed_row_matches_one_response_at_a_time(adapter: ModelAdapter, stock
 
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_gradients_match_one_response_at_a_time(
-    adapter: ModelAdapter, stock, gradient_checkpointing: bool
-) -> None:
+def test_gradients_match_one_response_at_a_time(adapter: ModelAdapter, stock, gradient_checkpointing: bool) -> None:
     groups = mixed(adapter)
     model = adapter.build(torch.float32, gradient_checkpointing=gradient_checkpointing)
     generator = torch.Generator().manual_seed(0)
     weights = [
-        torch.randn(len(g.prompt.ids) + len(r), 64, generator=generator) / 64
-        for g in groups
-        for r in g.responses
+        torch.randn(len(g.prompt.ids) + len(r), 64, generator=generator) / 64 for g in groups for r in g.responses
     ]
     found = rows_of(groups, adapter.hidden_states(model, pack(adapter, groups)))
     for rows in (found, stock_rows(stock, adapter, groups)):

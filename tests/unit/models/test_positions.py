@@ -53,10 +53,7 @@ def test_a_response_continues_as_if_it_had_been_part_of_the_prompt(adapter: Mode
     response = adapter.encode("A long answer.")
     positions = adapter.positions(expanded.ids, expanded.grids)
     whole = adapter.positions(np.concatenate([expanded.ids, response]), expanded.grids)
-    assert (
-        adapter.continue_positions(positions, len(response)).tolist()
-        == whole[:, len(expanded.ids) :].tolist()
-    )
+    assert adapter.continue_positions(positions, len(response)).tolist() == whole[:, len(expanded.ids) :].tolist()
 
 
 def test_text_after_a_block_starts_behind_its_longer_side() -> None:
