@@ -40,7 +40,7 @@ for split in train val; do
   "$python" scripts/preprocess_videos.py \
     --input_file "$out/data/$split.jsonl" --output_file "$out/data/$split.preprocessed.jsonl" \
     --image_dir "$out/data" --output_dir "$out/cache" --workers 2 \
-    --video_fps 4 --video_max_frames 8 --video_min_pixels 4096 --video_max_pixels 4096
+    --video_fps 2 --video_max_frames 8 --video_min_pixels 4096 --video_max_pixels 4096
 done
 phase "video cache"
 

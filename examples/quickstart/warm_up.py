@@ -17,14 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import jinja2
-import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
 from examples.quickstart.questions import KINDS
+from verl.media.source import MediaSource, SourceMode, load
+from verl.types import VideoSpec
+
+VIDEO = VideoSpec(fps=2.0, max_frames=8, min_pixels=64 * 64, max_pixels=64 * 64)  # as in quickstart.yaml
 
 Row = Mapping[str, Any]
 
@@ -37,7 +39,6 @@ class WarmUp:
     batch_size: int = 16
     lr: float = 1e-3
     seed: int = 0
-    video_fps: float = 2.0
 
 
 class FormBatches:
@@ -55,7 +56,7 @@ class FormBatches:
         texts, videos, answers = [], [], []
         for row in self.rng.choices(rows, k=self.settings.batch_size):
             texts.append(self.prompt(row))
-            videos.append(read_frames(self.data / row["videos"][0], self.settings.video_fps))
+            videos.append(read_clip(self.data / row["videos"][0]))
             answers.append(f"<answer>{self.random_answer(row)}</answer><|im_end|>")
         batch = self.processor(
             text=[text + answer for text, answer in zip(texts, answers, strict=True)],
@@ -87,20 +88,16 @@ class FormBatches:
         return kind.draw(self.rng, self.rng.randrange(840), 4.0)[1]
 
 
-def read_frames(path: Path, video_fps: float) -> tuple[torch.Tensor, VideoMetadata]:
-    """Frames [F, 3, H, W] uint8 at about `video_fps`, and where they came from."""
-    with av.open(str(path)) as container:
-        source_fps = float(container.streams.video[0].average_rate)
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    indices = list(range(0, len(frames), max(round(source_fps / video_fps), 1)))
+def read_clip(path: Path) -> tuple[torch.Tensor, VideoMetadata]:
+    """Frames [F, 3, H, W] uint8 as training will see them, and where they came from."""
+    clip = load(MediaSource(SourceMode.REALTIME_ONLY, None, VIDEO).ref(path))
     metadata = VideoMetadata(
-        fps=source_fps,
-        frames_indices=indices,
-        total_num_frames=len(frames),
-        duration=len(frames) / source_fps,
+        fps=clip.metadata.source_fps,
+        frames_indices=list(clip.metadata.frame_indices),
+        total_num_frames=clip.metadata.total_frames,
+        duration=clip.metadata.duration,
     )
-    kept = np.stack([frames[index] for index in indices])
-    return torch.from_numpy(kept).permute(0, 3, 1, 2), metadata
+    return torch.from_numpy(clip.frames), metadata
 
 
 def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:

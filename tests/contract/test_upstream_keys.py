@@ -187,6 +187,7 @@ def test_every_honoured_key_is_read_somewhere():
 
 REFUSED = {
     "algorithm.adv_estimator": "gae",
+    "worker.rollout.colocated": "false",
     "algorithm.kl_penalty": "full",
     "algorithm.online_filtering": "true",
     "trainer.critic_warmup": "1",

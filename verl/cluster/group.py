@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from verl.errors import WorkerError
+from verl.errors import VerlError, WorkerError
 
 CULPRIT_GRACE_SECONDS = 10.0  # a dead process may be noticed after the errors it causes in others
 
@@ -158,12 +158,19 @@ def _value(call: Call) -> Any:
     try:
         return ray.get(call.ref)
     except RayTaskError as error:
-        cause = error.cause if isinstance(error.cause, BaseException) else error
-        raise WorkerError(f"{call.what} failed: {type(cause).__name__}: {cause}") from error
+        raise _named(call, error) from error
     except RayActorError as error:
         raise WorkerError(f"{call.what}: the process died ({_gist(error)})") from error
     except GetTimeoutError as error:  # pragma: no cover - get() is given no timeout
         raise WorkerError(f"{call.what}: no answer") from error
+
+
+def _named(call: Call, error: RayTaskError) -> VerlError:
+    """What a process raised, under its name. An error of ours keeps its kind: bad data stays bad data."""
+    cause = error.cause if isinstance(error.cause, BaseException) else error
+    if isinstance(cause, VerlError) and not isinstance(cause, WorkerError):
+        return type(cause)(f"{call.what}: {cause}")
+    return WorkerError(f"{call.what} failed: {type(cause).__name__}: {cause}")
 
 
 def _gist(error: BaseException) -> str:

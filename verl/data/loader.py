@@ -61,7 +61,7 @@ class PromptLoader:
         left_out = len(dataset) % batch_size if drop_last else 0
         if left_out:
             logger.warning("%d of %d rows are left out in each epoch: no full batch", left_out, len(dataset))
-        self._dataset = dataset
+        self.dataset = dataset
         self._batch_size = batch_size
         self._order = order
         self._drop_last = drop_last
@@ -119,9 +119,9 @@ class PromptLoader:
 
     def _build(self, row: int) -> Prompt:
         try:
-            return self._dataset[row]
+            return self.dataset[row]
         except Exception as error:
-            error.add_note(f"while preparing {self._dataset.records[row].where}")
+            error.add_note(f"while preparing {self.dataset.records[row].where}")
             raise
 
     def _after(self, place: Place) -> Place:
@@ -129,7 +129,7 @@ class PromptLoader:
 
     def _normal(self, place: Place) -> Place:
         """The same place, or the start of the next epoch when no batch is left in this one."""
-        left = len(self._dataset) - place.position
+        left = len(self.dataset) - place.position
         return place if left >= (self._batch_size if self._drop_last else 1) else Place(place.epoch + 1, 0)
 
     def _forget(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from verl.algorithms.kl import KlController
 from verl.cluster.deal import Deal
+from verl.errors import ContractError, DataError
 from verl.tracking.metrics import Metrics, merge, values
 from verl.tracking.tracker import Trackers
 from verl.trainer import summary
@@ -112,7 +113,7 @@ class Trainer:
     def _step(self, state: TrainState) -> TrainState:
         score: float | None = None
         with self.clock("step"):
-            groups, drawn = self.collector.collect(state.step)
+            groups, drawn = self._collect(state)
             self.rollout.sleep()
             deals, weighed = self.assembler.assemble(groups)
             metrics = merge([drawn, weighed, self._update(deals)])
@@ -124,6 +125,16 @@ class Trainer:
                 state = self._save(state.scored(score))
         self._log(state.step, groups, _rows(deals), metrics)
         return state
+
+    def _collect(self, state: TrainState) -> tuple[list[Group], Metrics]:
+        """Bad data or a broken plug-in ends the run, but not before what earlier steps learned is saved."""
+        try:
+            return self.collector.collect(state.step)
+        except (DataError, ContractError):
+            learned = replace(state, step=state.step - 1)
+            if learned.step > 0 and not self.schedule.saves(learned.step):
+                self._save(learned)
+            raise
 
     def _update(self, deals: Sequence[Deal[Experience]]) -> Metrics:
         with self.clock("update_actor"):

@@ -23,7 +23,7 @@ from verl.checkpoint.layout import CheckpointRoot
 from verl.config.plan import Plan, num_training_steps
 from verl.config.trainer import Config
 from verl.data.dataset import PromptDataset, build_dataset
-from verl.data.loader import build_loader
+from verl.data.loader import PromptLoader, build_loader
 from verl.errors import ConfigError
 from verl.models.adapter import load_adapter
 from verl.rewards.contract import Reward
@@ -51,7 +51,7 @@ class Parts:
     config: Config
     device: str
     plan: Plan
-    train: PromptDataset
+    loader: PromptLoader
     val: PromptDataset | None
     reward: Reward
     advantage: Advantage
@@ -73,6 +73,7 @@ def launched(config: Config) -> Iterator[Trainer]:
             yield trainer
         finally:
             trainer.progress.close()
+            parts.loader.close()
             parts.trackers.close()
 
 
@@ -99,7 +100,7 @@ def prepare(config: Config) -> Parts:
         config=config,
         device=device,
         plan=Plan.of(config, config.trainer.nnodes * config.trainer.n_gpus_per_node, device),
-        train=train,
+        loader=build_loader(config.data, train),
         val=val,
         reward=reward,
         advantage=advantage,
@@ -137,12 +138,11 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
     config, clock = parts.config, Clock()
     policy = PolicyHandle(workers.policy, config.trainer.save_model_only)
     rollout = RolloutHandle(workers.rollout, workers.watch)
-    loader = build_loader(config.data, parts.train)
     kl = _kl_controller(config)
     return Trainer(
-        loader=loader,
+        loader=parts.loader,
         collector=Collector(
-            prompts=loader,
+            prompts=parts.loader,
             rollout=rollout,
             rewards=_rewards(parts, workers, parts.sampling.n),
             plan=parts.sampling,
@@ -259,5 +259,5 @@ def _limits(parts: Parts) -> Limits:
 
 def _most_videos(parts: Parts) -> int:
     """The largest number of videos in one row, which the engine must allow."""
-    sets = [parts.train, *([parts.val] if parts.val is not None else [])]
+    sets = [parts.loader.dataset, *([parts.val] if parts.val is not None else [])]
     return max((len(record.videos) for one in sets for record in one.records), default=0) or 1

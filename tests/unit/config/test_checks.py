@@ -134,7 +134,7 @@ def test_what_steers_nothing_here_breaks_no_rule(valid, arguments: list[str]):
 
 
 def test_all_broken_rules_are_reported_at_once(valid):
-    lines = broken([*valid, "worker.rollout.n=1", "data.rollout_batch_size=100", "data.val_files=[]"])
+    lines = broken([*valid, "trainer.nnodes=0", "data.rollout_batch_size=100", "data.val_files=[]"])
     assert len(lines) == 3
 
 

@@ -7,6 +7,7 @@ from tests.unit.trainer.fakes import FakeLoader, FakePolicy, FakeRewards, FakeRo
 from verl.algorithms.advantage import find_advantage
 from verl.algorithms.contract import AlgorithmSettings
 from verl.checkpoint.layout import CheckpointRoot
+from verl.errors import DataError
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Trackers
 from verl.trainer.checkpoints import Checkpoints
@@ -162,3 +163,16 @@ def test_the_best_checkpoint_survives_pruning(tmp_path):
     trainer.fit()
     kept = sorted(path.name for path in tmp_path.glob("global_step_*"))
     assert kept == ["global_step_1", "global_step_4"]
+
+
+def test_bad_data_in_the_middle_of_a_run_saves_what_was_learned_before(tmp_path):
+    class Spoiled(FakeLoader):
+        def next(self):
+            if self.position == 8:
+                raise DataError("rows.jsonl:9: unreadable")
+            return super().next()
+
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=5), loader=Spoiled(batch_size=4))
+    with pytest.raises(DataError, match=r"rows.jsonl:9"):
+        trainer.fit()
+    assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_2"]
