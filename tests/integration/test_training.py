@@ -92,7 +92,7 @@ def test_the_weights_move_and_the_reference_stays(steps):
 
 
 def test_a_users_reward_function_gives_signal_and_its_parts_are_logged(steps):
-    assert all(row["groups/signal_share"] > 0.5 for row in steps)
+    assert all(row["groups/no_signal_share"] < 0.5 for row in steps)
     assert all(row["reward/length"] > 0 for row in steps)
 
 

@@ -68,7 +68,6 @@ def _metrics(groups: Sequence[Group]) -> Metrics:
     rows = [row for group in groups for row in group]
     unscored = sum(isinstance(row.verdict, NotScorable) for row in rows)
     return {
-        "groups/signal_share": Mean(signal_share(groups) * len(groups), len(groups)),
         "groups/no_signal_share": Mean((1 - signal_share(groups)) * len(groups), len(groups)),
         "reward/not_scorable": Sum(unscored),
         "rollout/truncated_share": Mean(sum(row.trajectory.truncated for row in rows), len(rows)),
