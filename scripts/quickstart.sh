@@ -57,7 +57,7 @@ say "merging"
 phase merging
 
 say "one question to the merged model, through vLLM"
-"$python" -m examples.quickstart.ask --config "$config" --model "$out/merged"
+"$python" -W ignore -m examples.quickstart.ask --config "$config" --model "$out/merged"
 phase question
 
 "$python" -m examples.quickstart.report "$out"

@@ -19,6 +19,7 @@ from verl.rollout.environment import engine_environment
 from verl.trainer import orders
 from verl.trainer.wiring import resolve_device
 from verl.types import Prompt, Trajectory
+from verl.workers.process import configure_logging
 
 
 async def ask(options: orders.EngineOptions, prompt: Prompt, plan: orders.SamplingPlan) -> Trajectory:
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--row", type=int, default=0, help="which validation row to ask about")
     arguments = parser.parse_args()
     config = load([f"config={arguments.config}", f"worker.actor.model.model_path={arguments.model}"])
+    configure_logging("ask")
     device = resolve_device(config)
     os.environ |= engine_environment(device)
     dataset = build_dataset(config.data, load_adapter(arguments.model), train=False)

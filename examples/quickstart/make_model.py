@@ -40,6 +40,8 @@ SPECIAL_TOKENS = (
 )
 PATCH_SIZE, TEMPORAL_PATCH_SIZE, MERGE_SIZE = 16, 2, 2
 INIT_STD = 0.1
+RECIPE = "recipe.json"  # in the directory: what the model was built from, written last
+MODEL_VERSION = 1  # bump when the same seed gives another model than before
 WORDS = (
     "You are a helpful assistant.",
     "system\nuser\nassistant\n" * 2,
@@ -214,14 +216,25 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, directory:
     tokenizer.save_pretrained(directory)
 
 
+def make(directory: Path, seed: int) -> bool:
+    """Builds the model. False if `directory` already holds it."""
+    recipe = directory / RECIPE
+    wanted = json.dumps({"seed": seed, "version": MODEL_VERSION}) + "\n"
+    if recipe.is_file() and recipe.read_text() == wanted:
+        return False
+    build_tiny_qwen3_vl(directory, seed)
+    recipe.write_text(wanted)
+    return True
+
+
 def main() -> None:
-    """Builds the model unless the directory already holds one."""
+    """Builds the model unless the directory already holds it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path("outputs/quickstart/random"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    build_tiny_qwen3_vl(arguments.directory, arguments.seed)
-    print(f"model: {arguments.directory}")
+    built = make(arguments.directory, arguments.seed)
+    print(f"model: {arguments.directory} ({'built' if built else 'already there, reused'})")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import torch
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
+from examples.quickstart.make_model import RECIPE
 from examples.quickstart.questions import KINDS
 from verl.media.source import MediaSource, SourceMode, load
 from verl.types import VideoSpec
@@ -101,9 +102,10 @@ def read_clip(path: Path) -> tuple[torch.Tensor, VideoMetadata]:
 
 
 def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
-    """Trains the model at `model` and saves it at `output`. False if `output` was made with these settings."""
+    """Trains the model at `model` and saves it at `output`. False if `output` was made from all of this before."""
     marker = output / "warm_up.json"
-    wanted = json.dumps(asdict(settings), indent=2) + "\n"
+    sources = {path.name: path.read_text() for path in (model / RECIPE, data / "manifest.json")}
+    wanted = json.dumps({**asdict(settings), **sources}, indent=2) + "\n"
     if marker.is_file() and marker.read_text() == wanted:
         return False
     rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
@@ -118,6 +120,7 @@ def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
         optimizer.zero_grad()
         if step % 20 == 0:
             print(f"warm-up step {step}: loss {loss.item():.3f}")
+    marker.unlink(missing_ok=True)
     shutil.copytree(model, output, dirs_exist_ok=True)
     network.save_pretrained(output)
     marker.write_text(wanted)

@@ -35,11 +35,12 @@ from verl.fsdp.patches import PatchCache
 from verl.models.adapter import ModelAdapter, load_adapter, override
 from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip, VideoMetadata, VideoSpec
 
-VARIANTS = ("stock", "plain", "shared")
+VARIANTS = ("stock", "trimmed", "plain", "shared")  # trimmed: stock, asked for the logits of responses only
+STOCK = ("stock", "trimmed")
 PROMPT_TOKENS, RESPONSES = 2000, (43, 64, 61, 52, 64, 58, 47, 64)
 FRAMES, HEIGHT, WIDTH = 16, 256, 512  # 8 moments of 128 tokens
 WANTED_SPEEDUP, LOGPROB_TOLERANCE, GRADIENT_TOLERANCE = 6.0, 2e-5, 1e-4  # the last relative to the largest gradient
-LARGER = {  # 44 million parameters
+LARGER = {  # 51 million parameters
     "text_config": {
         "vocab_size": 8192,
         "hidden_size": 512,
@@ -86,7 +87,7 @@ class OneClip:
 def main() -> int:
     """Run all variants, or one of them in a process that `main` started."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tiny", action="store_true", help="0.7 million parameters instead of 44")
+    parser.add_argument("--tiny", action="store_true", help="0.7 million parameters instead of 51")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -128,12 +129,13 @@ def measure(variant: str, scratch: Path, *, tiny: bool) -> dict[str, float]:
         override(adapter.config, LARGER)
     reader = OneClip()
     rows = make_rows(adapter, reader.ref)
-    model = build_model(adapter, stock=variant == "stock")
+    model = build_model(adapter, stock=variant in STOCK)
     patches = PatchCache(reader, adapter, 1 << 40)
     patches.get(reader.ref)
     rest = _resident()
     packer = Packer(adapter, patches, shared_prompt=variant == "shared")
-    run = partial(stock_pass, patches=patches) if variant == "stock" else partial(packed_pass, packer=packer)
+    stock = partial(stock_pass, patches=patches, trims=variant == "trimmed")
+    run = stock if variant in STOCK else partial(packed_pass, packer=packer)
     run(model, rows[:1])  # what happens once per process stays out of the measurement
     model.zero_grad()
     start = time.process_time()
@@ -160,8 +162,8 @@ def build_model(adapter: ModelAdapter, *, stock: bool) -> Any:
     return model.requires_grad_(True).train()
 
 
-def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache) -> Tensor:
-    """Each response behind its own copy of the prompt and the video; transformers gives logits for every token."""
+def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache, *, trims: bool) -> Tensor:
+    """Each response behind its own copy of the prompt and the video, with logits of all tokens, or of the response."""
     found = []
     for row in rows:
         prompt, response = row.prompt, torch.from_numpy(row.response_ids).long()
@@ -173,7 +175,8 @@ def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache) ->
             pixel_values_videos=clip.values,
             video_grid_thw=torch.tensor([clip.grid]),
             mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
-        ).logits[0, len(prompt.ids) - 1 : -1]
+            logits_to_keep=len(response) + 1 if trims else 0,
+        ).logits[0, -len(response) - 1 : -1]
         logprobs = logits.log_softmax(-1).gather(-1, response[:, None])[:, 0]
         (-logprobs.sum() / sum(RESPONSES)).backward()
         found.append(logprobs.detach())

@@ -49,7 +49,6 @@ ONLY: dict[str, Only] = {
     "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.actor.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available yet"),
     "worker.actor.model.lora.rank": Only(values=(0,), missing="low-rank adapters are not available yet"),
-    "worker.actor.optim.strategy": Only(values=("adamw",), missing="AdamW in bf16 is not available yet"),
     "worker.actor.fsdp.fsdp_size": _COPIES,
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,

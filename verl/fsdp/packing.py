@@ -55,7 +55,7 @@ class MicroBatch:
         """Per-row numbers in the order of the packed list, as [B, R]; zeros for a filler."""
         if not self.order:
             return torch.zeros(1, 1, device=self.targets.device)
-        rows = [torch.from_numpy(np.asarray(values[place], dtype=np.float32)) for place in self.order]
+        rows = [torch.from_numpy(np.array(values[place], dtype=np.float32)) for place in self.order]
         found = tuple(map(len, rows))
         if found != self.row_lengths:
             raise DataError(f"{found} numbers for responses of {self.row_lengths} tokens; rows and values are mixed up")

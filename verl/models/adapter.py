@@ -13,9 +13,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
+from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from verl.errors import ConfigError, DataError
 from verl.models.positions import continue_positions
@@ -171,6 +173,7 @@ class ModelAdapter(ABC):
 
         `meta`: no weights at all, parameters on the meta device; tables that no state dict holds are real.
         """
+        transformers_logging.disable_progress_bar()  # every rank would draw one
         config = override(copy.deepcopy(self.config), override_config or {})
         options = {
             "dtype": dtype,
@@ -234,6 +237,22 @@ def load_adapter(
         raise ConfigError(f"the tokenizer of {model_path!r} has no chat template; set data.override_chat_template")
     checkpoint = Checkpoint(path=model_path, config=config, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
     return ADAPTERS[config.model_type](checkpoint)
+
+
+def local_folder(name: str) -> str:
+    """The folder of a model: `name` itself, or where the Hugging Face cache keeps the hub's model of that name.
+
+    Never downloads. Raises ConfigError when it is neither.
+    """
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    try:
+        return snapshot_download(name, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"worker.actor.model.model_path={name} is neither a folder nor a model in the Hugging Face cache;"
+            f" correct it, or run: hf download {name}"
+        ) from error
 
 
 def override(config: PretrainedConfig, values: Mapping[str, Any]) -> PretrainedConfig:

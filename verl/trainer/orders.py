@@ -13,6 +13,7 @@ from verl.config.plan import Plan
 from verl.config.trainer import Config
 from verl.fsdp.build import Blueprint
 from verl.fsdp.policy import PolicySettings, TrainingSettings
+from verl.models.adapter import local_folder
 from verl.rollout.engine import SamplingPlan
 from verl.rollout.environment import resolve_backend
 from verl.rollout.options import EngineOptions, TransferSettings
@@ -56,8 +57,8 @@ def model_source(config: Config) -> ModelSource:
     """Where the model family's files are."""
     model = config.worker.actor.model
     return ModelSource(
-        model_path=str(model.model_path),
-        tokenizer_path=model.tokenizer_path,
+        model_path=local_folder(str(model.model_path)),
+        tokenizer_path=local_folder(model.tokenizer_path) if model.tokenizer_path else None,
         chat_template=config.data.override_chat_template,
         trust_remote_code=model.trust_remote_code,
     )
@@ -120,10 +121,10 @@ def sampling_plan(config: Config) -> SamplingPlan:
 
 def engine_options(config: Config, device: str, plan: Plan, max_videos: int) -> EngineOptions:
     """One engine."""
-    rollout, model = config.worker.rollout, config.worker.actor.model
+    rollout, source = config.worker.rollout, model_source(config)
     return EngineOptions(
-        model_path=str(model.model_path),
-        tokenizer_path=model.tokenizer_path,
+        model_path=source.model_path,
+        tokenizer_path=source.tokenizer_path,
         max_model_len=plan.max_model_len,
         device=device,
         weight_transfer=resolve_backend(rollout.weight_transfer, device, colocated=rollout.colocated),
@@ -138,7 +139,7 @@ def engine_options(config: Config, device: str, plan: Plan, max_videos: int) -> 
         colocated=rollout.colocated,
         seed=rollout.seed,
         max_videos=max_videos,
-        trust_remote_code=model.trust_remote_code,
+        trust_remote_code=source.trust_remote_code,
         disable_log_stats=rollout.disable_log_stats,
     )
 

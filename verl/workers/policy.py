@@ -139,8 +139,17 @@ class PolicyWorker:
         with self._policy.state_present():
             sharded.save(folder, self._trained(), model_only=model_only)
         if self._order.rank == 0:
-            layout.copy_model_files(Path(self._order.source.model_path), folder)
+            self._copy_model_files(folder)
         dist.barrier()
+
+    def _copy_model_files(self, folder: Path) -> None:
+        source = self._order.source
+        layout.copy_model_files(
+            Path(source.model_path),
+            folder,
+            tokenizer_path=Path(source.tokenizer_path) if source.tokenizer_path else None,
+            override_config=self._order.policy.blueprint.model.override_config,
+        )
 
     def load(self, folder: Path) -> None:
         """The inverse of `save`."""

@@ -12,6 +12,7 @@ from typing import Any
 from verl.rollout.engine import EngineStats, SamplingPlan
 from verl.rollout.options import EngineOptions
 from verl.types import Floats, Prompt, Source, Tokens, Trajectory
+from verl.workers.process import configure_logging
 
 HEALTH_CHECK_SECONDS = 1.0
 
@@ -43,6 +44,7 @@ class RolloutWorker:
     """Ray async actor around one `VllmServer`. vLLM's weight-sync client calls the methods named as it wants them."""
 
     def __init__(self, options: EngineOptions, rank: int) -> None:
+        configure_logging(f"rollout {rank}")
         from verl.rollout.server import VllmServer
 
         self._server = VllmServer(options, rank)

@@ -1,0 +1,63 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from examples.quickstart.warm_up import VIDEO, FormBatches, WarmUp
+from tests.world import tiny_model, tiny_rows
+from verl.config.load import load
+from verl.config.plan import video_spec
+from verl.config.trainer import Config
+from verl.data.dataset import PromptDataset, build_dataset
+from verl.models.adapter import load_adapter
+from verl.rewards.router import validate_answer
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load([f"config={ROOT / 'examples/quickstart/quickstart.yaml'}"])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("world")
+    tiny_model(directory / "model")
+    tiny_rows(directory, 8)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def prompts(config: Config, world: Path) -> PromptDataset:
+    data = replace(
+        config.data,
+        train_files=(str(world / "train.jsonl"),),
+        video_dir=str(world),
+        preprocessed_video_dir=None,
+        video_source_mode="realtime_only",
+        format_prompt=str(ROOT / "examples/quickstart/prompt.jinja"),
+    )
+    return build_dataset(data, load_adapter(str(world / "model")), train=True, check_answer=validate_answer)
+
+
+def test_warm_up_sees_the_frames_that_training_sees(config: Config) -> None:
+    assert video_spec(config.data, VIDEO.align, train=True) == VIDEO
+    assert video_spec(config.data, VIDEO.align, train=False) == VIDEO
+
+
+def test_warm_up_and_training_word_a_question_alike(world: Path, prompts: PromptDataset) -> None:
+    batches = FormBatches(world / "model", world, WarmUp())
+    assert [batches.prompt(prompt.record.fields) for prompt in prompts] == [prompt.text for prompt in prompts]
+
+
+def test_prompts_fit_and_carry_eight_frames(config: Config, prompts: PromptDataset) -> None:
+    assert {len(prompt.ids) for prompt in prompts} == {88}
+    assert {prompt.media[0].metadata.num_frames for prompt in prompts} == {8}
+    assert config.data.max_prompt_length >= 88
+
+
+def test_the_optimizer_steps_once_per_training_step(config: Config) -> None:
+    assert config.worker.actor.global_batch_size == config.data.rollout_batch_size

@@ -1,0 +1,67 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from examples.quickstart.make_model import make
+from examples.quickstart.make_videos import Recipe, write_dataset
+from examples.quickstart.questions import KINDS
+from examples.quickstart.warm_up import FormBatches, WarmUp, warm_up
+from tests.world import tiny_model, tiny_rows
+
+BRIEF = WarmUp(steps=1, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def unanswered(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name != "answer"} for row in rows]
+
+
+def test_labels_are_the_random_answer_and_nothing_else(model: Path, tmp_path: Path) -> None:
+    rows = unanswered(tiny_rows(tmp_path, 4, kinds="colour,grounding"))
+    batches = FormBatches(model, tmp_path, WarmUp(batch_size=6))
+    batch = batches.draw(rows)
+    for labels, ids, mask in zip(batch["labels"], batch["input_ids"], batch["attention_mask"], strict=True):
+        taught = batches.processor.tokenizer.decode(labels[labels != -100])
+        assert taught.startswith("<answer>") and taught.endswith("</answer><|im_end|>")
+        end = int(mask.sum())
+        assert torch.equal(ids[end - int((labels != -100).sum()) : end], labels[labels != -100])
+
+
+def test_what_is_taught_says_nothing_about_the_video(model: Path, tmp_path: Path) -> None:
+    row = unanswered(tiny_rows(tmp_path, 1))[0]
+    batches = FormBatches(model, tmp_path, WarmUp())
+    counts = Counter(batches.random_answer(row) for _ in range(4000))
+    assert set(counts) == set("ABCD")
+    assert all(850 < count < 1150 for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("colour", "[ABCD]"), ("boolean", "Yes|No"), ("counting", "[1-4]"), ("grounding", r'\{"time": \[.*\]\}')],
+)
+def test_each_kind_is_taught_its_own_form(model: Path, tmp_path: Path, kind: str, form: str) -> None:
+    answer = FormBatches(model, tmp_path, WarmUp()).random_answer({"problem": KINDS[kind].problem})
+    assert re.fullmatch(form, answer)
+
+
+def test_a_warm_model_is_reused_until_what_it_came_from_changes(tmp_path: Path) -> None:
+    cold, data, warm = tmp_path / "cold", tmp_path / "data", tmp_path / "warm"
+    make(cold, seed=0)
+    write_dataset(data, Recipe(kinds={"colour": 1.0}, train=2, val=1))
+    assert warm_up(cold, data, warm, BRIEF)
+    before, after = (load_file(folder / "model.safetensors") for folder in (cold, warm))
+    assert not after["lm_head.weight"].equal(before["lm_head.weight"])
+    assert (warm / "tokenizer.json").read_bytes() == (cold / "tokenizer.json").read_bytes()
+    assert not warm_up(cold, data, warm, BRIEF)
+    make(cold, seed=1)
+    assert warm_up(cold, data, warm, BRIEF)
