@@ -45,7 +45,7 @@ def connect(machines: Machines, environment: dict[str, str]) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
-        ray.init(include_dashboard=False, num_cpus=max(os.cpu_count() or 1, machines.world_size + 4), **quiet)
+        ray.init("local", include_dashboard=False, num_cpus=max(os.cpu_count() or 1, machines.world_size + 4), **quiet)
     _wait_for_nodes(machines)
     if machines.device == "cuda":
         _require_gpus(machines)
