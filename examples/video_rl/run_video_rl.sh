@@ -29,7 +29,15 @@ else
 fi
 CONFIG_PATH=${CONFIG_PATH:-$root/examples/video_rl/video_rl.yaml}
 JOIN_TIMEOUT=${JOIN_TIMEOUT:-1200}
+# Seconds after which a node gives up on a first node that it lost.
+export RAY_gcs_rpc_server_reconnect_timeout_s=${RAY_gcs_rpc_server_reconnect_timeout_s:-20}
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-disabled} RAY_USAGE_STATS_ENABLED=0 TOKENIZERS_PARALLELISM=false
+
+# Whatever way this script ends, what it started on this node ends with it.
+mark=$$-$(date +%s%N)
+"$python" -S "$root/verl/cluster/reaper.py" $$ "$mark" </dev/null >/dev/null 2>&1 &
+disown
+export VERL_RUN=$mark
 
 ray_pid=
 end_ray() {

@@ -25,8 +25,13 @@ def free_port() -> int:
 def launch(directory, rank: int, port: int) -> Run:
     mark = f"{directory}-launch"
     node = {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    settings = {"NPROC_PER_NODE": "1", "PYTHON": sys.executable, MARK: mark, "OMP_NUM_THREADS": "1"}
-    settings["RAY_gcs_rpc_server_reconnect_timeout_s"] = "5"  # how long a node waits for a lost first node
+    settings = {
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+        "NPROC_PER_NODE": "1",
+        "PYTHON": sys.executable,
+        MARK: mark,
+        "OMP_NUM_THREADS": "1",
+    }
     changes = arguments(directory, "trainer.max_steps=1", "trainer.n_gpus_per_node=1", "trainer.val_freq=-1")
     command = ["bash", str(ROOT / "examples" / "video_rl" / "run_video_rl.sh"), *changes]
     with (directory / "run.log").open("ab") as log:

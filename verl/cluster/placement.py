@@ -14,6 +14,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from verl.cluster import reaper
 from verl.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def connect(machines: Machines, environment: dict[str, str]) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
+        reaper.watch_over()
         ray.init("local", include_dashboard=False, num_cpus=max(os.cpu_count() or 1, machines.world_size + 4), **quiet)
     _wait_for_nodes(machines)
     if machines.device == "cuda":
