@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from verl.errors import VerlError, WorkerError
 
@@ -40,11 +39,6 @@ class Watch:
         """Watch these too."""
         self._calls.update({call.ref: call for call in calls})
 
-    def remove(self, refs: Iterable[Any]) -> None:
-        """Stop watching, before a process is ended on purpose."""
-        for ref in refs:
-            self._calls.pop(ref, None)
-
     def alarm(self, ref: Any) -> WorkerError:
         """The error that a sentinel's return means."""
         try:
@@ -68,19 +62,18 @@ class Watch:
 class WorkerGroup:
     """Actors of one kind, in rank order."""
 
-    def __init__(self, name: str, actors: Sequence[Any], watch: Watch) -> None:
+    def __init__(self, name: str, actors: Sequence[Any], watch: Watch, renew: Callable[[], Any] | None = None) -> None:
         self.name = name
         self.actors = list(actors)
+        self._renew = renew  # makes an actor in the place of one that is lost
         self.watch = watch
-        self._sentinels: list[Call] = []
 
     def __len__(self) -> int:
         return len(self.actors)
 
     def guard(self) -> None:
         """Start a sentinel on every actor, so that its death is noticed whatever the driver waits for."""
-        self._sentinels = self.start_all("watch")
-        self.watch.add(self._sentinels)
+        self.watch.add(self.start_all("watch"))
 
     def start(self, rank: int, method: str, *args: Any) -> Call:
         """Begin one call."""
@@ -106,29 +99,43 @@ class WorkerGroup:
         """Call every rank with its own arguments and wait."""
         return results(self.start_each(method, arguments), self.watch)
 
-    def stop(self) -> None:
-        """End the processes."""
-        self.watch.remove(call.ref for call in self._sentinels)
-        for actor in self.actors:
-            ray.kill(actor, no_restart=True)
+    def replace(self, rank: int) -> None:
+        """End one process, if it has not ended, and start another in its place."""
+        if self._renew is None:
+            raise WorkerError(f"{self.name} {rank} is lost and cannot be replaced")
+        ray.kill(self.actors[rank], no_restart=True)
+        self.actors[rank] = self._renew()
 
 
-def results(calls: Sequence[Call], watch: Watch, timeout: float | None = None) -> list[Any]:
-    """Wait for all calls; values in call order. `timeout` is in seconds, over all of them together."""
+def results(calls: Sequence[Call], watch: Watch) -> list[Any]:
+    """Wait for all calls; values in call order."""
     pending = {call.ref: call for call in calls}
     values: dict[Any, Any] = {}
-    deadline = None if timeout is None else time.monotonic() + timeout
     while pending:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        ready, _ = ray.wait([*pending, *watch.refs], num_returns=1, timeout=left)
-        if not ready:
-            waiting = ", ".join(call.what for call in list(pending.values())[:3])
-            raise WorkerError(f"no answer within {timeout:.0f} s from: {waiting}")
+        ready, _ = ray.wait([*pending, *watch.refs], num_returns=1)
         call = pending.pop(ready[0], None)
         if call is None:
             raise watch.alarm(ready[0])
         values[call.ref] = _checked(call, watch)
     return [values[call.ref] for call in calls]
+
+
+def first_done(refs: list[Any], timeout: float) -> list[Any]:
+    """Those that are done, once one of them is or `timeout` seconds are over."""
+    if not refs:
+        return []
+    ray.wait(refs, num_returns=1, timeout=timeout)
+    return list(ray.wait(refs, num_returns=len(refs), timeout=0)[0])
+
+
+def value_or_death(call: Call) -> tuple[Any, WorkerError | None]:
+    """The value of a finished call, or the error that says its process died. What it raised is raised."""
+    try:
+        return ray.get(call.ref), None
+    except RayActorError as error:
+        return None, WorkerError(f"{call.what}: the process died ({_gist(error)})")
+    except RayTaskError as error:
+        raise _named(call, error) from error
 
 
 def stream(calls: Sequence[Call], watch: Watch) -> Iterator[Any]:
@@ -161,8 +168,6 @@ def _value(call: Call) -> Any:
         raise _named(call, error) from error
     except RayActorError as error:
         raise WorkerError(f"{call.what}: the process died ({_gist(error)})") from error
-    except GetTimeoutError as error:  # pragma: no cover - get() is given no timeout
-        raise WorkerError(f"{call.what}: no answer") from error
 
 
 def _named(call: Call, error: RayTaskError) -> VerlError:

@@ -53,8 +53,7 @@ def started(
         watch = Watch()
         ranks = _policy_group(policy, placement, watch)
         rewards = _reward_group(config, watch)
-        for group in (ranks, rewards):
-            group.guard()
+        ranks.guard()
         engines = _start_models(config, plan, engine, ranks, placement)
         yield Crew(policy=ranks, rollout=engines, reward=rewards, watch=watch)
         if config.trainer.ray_timeline is not None:
@@ -71,9 +70,9 @@ def _policy_group(policy: Sequence[PolicyOrder], placement: Placement, watch: Wa
 
 def _reward_group(config: Config, watch: Watch) -> WorkerGroup:
     reward = config.worker.reward
-    kind = WATCHED(RewardWorker).options(num_cpus=reward.num_cpus)
+    kind = ray.remote(RewardWorker).options(num_cpus=reward.num_cpus)
     actors = [kind.remote(reward) for _ in range(reward.num_workers)]
-    return WorkerGroup("reward worker", actors, watch)
+    return WorkerGroup("reward worker", actors, watch, renew=lambda: kind.remote(reward))
 
 
 def _start_models(

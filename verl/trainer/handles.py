@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from verl.cluster.deal import Deal
-from verl.cluster.group import Call, Watch, WorkerGroup, results, stream
-from verl.errors import ContractError
-from verl.rewards.contract import RewardItem
+from verl.cluster.group import Watch, WorkerGroup, stream
 from verl.rollout.engine import EngineStats, SamplingPlan
 from verl.rollout.router import assign
 from verl.tracking.metrics import Metrics, merge
@@ -152,56 +150,3 @@ class RolloutHandle:
     def drain_stats(self) -> EngineStats:
         """See Rollout."""
         return sum(self.workers.all("drain_stats"), EngineStats())
-
-
-@dataclass(slots=True)
-class RewardHandle:
-    """Scoring processes. Rows go out one by one as they come, or, for a batch function, in groups of siblings."""
-
-    workers: WorkerGroup
-    watch: Watch
-    batch_size: int  # rows per call: 1 for a scorer that takes rows singly, n for one that wants siblings together
-    timeout_seconds: float
-    _waiting: dict[int, list[Trajectory]] = field(default_factory=dict)
-    _sent: list[tuple[list[Trajectory], Call]] = field(default_factory=list)
-
-    def submit(self, trajectory: Trajectory) -> None:
-        """See Rewards."""
-        rows = self._waiting.setdefault(trajectory.group, [])
-        rows.append(trajectory)
-        if len(rows) >= self.batch_size:
-            self._send(self._waiting.pop(trajectory.group))
-
-    def collect(self) -> list[Scored]:
-        """See Rewards."""
-        for group in list(self._waiting):
-            self._send(self._waiting.pop(group))
-        sent, self._sent = self._sent, []
-        verdicts = results([call for _, call in sent], self.watch, self.timeout_seconds)
-        return [
-            Scored(trajectory=row, verdict=verdict)
-            for (rows, call), batch in zip(sent, verdicts, strict=True)
-            for row, verdict in _paired(rows, batch, call)
-        ]
-
-    def _send(self, rows: list[Trajectory]) -> None:
-        rows = sorted(rows, key=lambda row: row.index)
-        worker = len(self._sent) % len(self.workers)
-        call = self.workers.start(worker, "score", [_item(row) for row in rows])
-        records = ", ".join(sorted({row.prompt.record.id for row in rows}))
-        self._sent.append((rows, Call(call.ref, f"{call.what} of record {records}")))
-
-
-def _paired(rows: list[Trajectory], verdicts: list[Any], call: Call) -> Iterator[tuple[Trajectory, Any]]:
-    if len(rows) != len(verdicts):
-        raise ContractError(f"{call.what}: {len(verdicts)} verdicts for {len(rows)} responses")
-    return zip(rows, verdicts, strict=True)
-
-
-def _item(row: Trajectory) -> RewardItem:
-    return RewardItem(
-        response=row.text,
-        response_length=len(row.response_ids),
-        record=row.prompt.record,
-        truncated=row.truncated,
-    )

@@ -119,7 +119,7 @@ def sampling_plan(config: Config) -> SamplingPlan:
     )
 
 
-def engine_options(config: Config, device: str, plan: Plan, max_videos: int) -> EngineOptions:
+def engine_options(config: Config, device: str, plan: Plan, *, max_videos: int, max_images: int = 0) -> EngineOptions:
     """One engine."""
     rollout, source = config.worker.rollout, model_source(config)
     return EngineOptions(
@@ -139,6 +139,7 @@ def engine_options(config: Config, device: str, plan: Plan, max_videos: int) -> 
         colocated=rollout.colocated,
         seed=rollout.seed,
         max_videos=max_videos,
+        max_images=max_images,
         trust_remote_code=source.trust_remote_code,
         disable_log_stats=rollout.disable_log_stats,
     )

@@ -36,9 +36,10 @@ from verl.trainer.checkpoints import Checkpoints
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
 from verl.trainer.experience import Assembler
-from verl.trainer.handles import PolicyHandle, RewardHandle, RolloutHandle
+from verl.trainer.handles import PolicyHandle, RolloutHandle
 from verl.trainer.loop import Limits, Schedule, Trainer
 from verl.trainer.progress import Progress
+from verl.trainer.scorers import RewardHandle
 from verl.trainer.validate import Validator
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def launched(config: Config) -> Iterator[Trainer]:
     parts = prepare(config)
     machines = orders.machines_of(config, parts.device)
     policy = orders.policy_orders(config, machines, parts.plan, parts.num_steps)
-    engine = orders.engine_options(config, parts.device, parts.plan, _most_videos(parts))
+    engine = orders.engine_options(config, parts.device, parts.plan, **_most_media(parts))
     with crew.started(config, machines, parts.plan, policy, engine) as workers:
         trainer = assemble(parts, workers)
         try:
@@ -175,7 +176,6 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
 def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> RewardHandle:
     return RewardHandle(
         workers.reward,
-        workers.watch,
         batch_size=1 if parts.reward.is_sequential else siblings,
         timeout_seconds=parts.config.worker.reward.timeout_seconds,
     )
@@ -257,7 +257,13 @@ def _limits(parts: Parts) -> Limits:
     )
 
 
-def _most_videos(parts: Parts) -> int:
-    """The largest number of videos in one row, which the engine must allow."""
+def _most_media(parts: Parts) -> dict[str, int]:
+    """The largest numbers of videos and of images in one row, which the engine must allow."""
     sets = [parts.loader.dataset, *([parts.val] if parts.val is not None else [])]
-    return max((len(record.videos) for one in sets for record in one.records), default=0) or 1
+    records = [record for one in sets for record in one.records]
+    videos = max((len(record.videos) for record in records), default=0)
+    images = max((len(record.images) for record in records), default=0)
+    return {
+        "max_videos": videos or int(not images),  # with none of either, vLLM would drop the vision tower
+        "max_images": images,
+    }

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-
-import ray
 
 from verl.config.worker import RewardConfig
 from verl.rewards.contract import RewardItem
@@ -24,8 +21,3 @@ class RewardWorker:
     def score(self, items: Sequence[RewardItem]) -> list[Verdict]:
         """One verdict per item, in order. What a scorer raises ends the run and names the scorer."""
         return self._reward.score(items)
-
-    @ray.method(concurrency_group="watch")
-    def watch(self) -> None:
-        """Return only when the process ends."""
-        threading.Event().wait()
