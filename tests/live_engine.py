@@ -18,7 +18,7 @@ from verl.models.adapter import ModelAdapter
 from verl.rollout.engine import SamplingPlan
 from verl.rollout.options import EngineOptions
 from verl.rollout.server import VllmServer
-from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip
+from verl.types import Grid, ImageClip, MediaClip, MediaRef, Prompt, Record, Trajectory
 
 
 class LiveServer:
@@ -92,7 +92,8 @@ class ModuleWeights:
 
 
 def make_prompt(adapter: ModelAdapter, question: str, media: tuple[MediaRef, ...] = ()) -> Prompt:
-    text = adapter.render(question, len(media))
+    num_images = sum(ref.kind == "image" for ref in media)
+    text = adapter.render(question, len(media) - num_images, num_images=num_images)
     collapsed = adapter.encode(text)
     expanded = adapter.expand(collapsed, [ref.metadata for ref in media])
     record = Record(id=question, where="test:1", problem=question, answer="A", problem_type="open", data_type="video")
@@ -124,7 +125,7 @@ class Reference:
             parameter += noise.to(parameter.device, parameter.dtype)
 
     @torch.no_grad()
-    def logprobs(self, row: Trajectory, temperature: float, clips: Mapping[str, VideoClip] | None = None) -> np.ndarray:
+    def logprobs(self, row: Trajectory, temperature: float, clips: Mapping[str, MediaClip] | None = None) -> np.ndarray:
         """[R]. Features go where the prompt has placeholders; the response is text whatever it holds."""
         model, core = self.model, self.model.model
         num_prompt = len(row.prompt.ids)
@@ -132,13 +133,12 @@ class Reference:
         embeds = core.get_input_embeddings()(ids)
         positions, mask, deep = self._text_positions(ids.shape[1]), None, None
         if row.prompt.media:
-            pixels, grid = self._pixels([(clips or {})[ref.key] for ref in row.prompt.media])
-            features = core.get_video_features(pixels, grid, return_dict=True)
-            mask = ids == model.config.video_token_id
+            mask = self._kinds(ids) > 0
             mask[0, num_prompt:] = False
-            embeds = embeds.masked_scatter(mask[..., None], torch.cat(list(features.pooler_output)).to(embeds))
-            deep = [torch.cat(list(level)) for level in features.deepstack_features]
-            positions = self._positions(ids, num_prompt, grid)
+            seen = [self._look((clips or {})[ref.key]) for ref in row.prompt.media]
+            features, *deep = (torch.cat(level) for level in zip(*seen, strict=True))
+            embeds = embeds.masked_scatter(mask[..., None], features.to(embeds))
+            positions = self._positions(ids, num_prompt, row.prompt)
         hidden = core.language_model(
             input_ids=None,
             inputs_embeds=embeds,
@@ -150,23 +150,35 @@ class Reference:
         logprobs = (model.lm_head(hidden).float() / temperature).log_softmax(-1)
         return logprobs.gather(-1, ids[0, num_prompt:, None])[:, 0].cpu().numpy()
 
-    def _pixels(self, clips: list[VideoClip]) -> tuple[torch.Tensor, torch.Tensor]:
-        videos = self._processor.video_processor(
-            videos=[torch.from_numpy(np.array(clip.frames)) for clip in clips],
-            do_resize=False,
-            do_sample_frames=False,
-            return_tensors="pt",
-        )
-        device, dtype = self.model.device, self.model.dtype
-        return videos["pixel_values_videos"].to(device, dtype), videos["video_grid_thw"].to(device)
+    def _look(self, clip: MediaClip) -> list[torch.Tensor]:
+        """Features of one medium, and those of the deeper levels."""
+        pixels, options = torch.from_numpy(np.array(clip.frames)), {"do_resize": False, "return_tensors": "pt"}
+        device, dtype, core = self.model.device, self.model.dtype, self.model.model
+        if isinstance(clip, ImageClip):
+            made = self._processor.image_processor(images=list(pixels), **options)
+            values, grid = made["pixel_values"], made["image_grid_thw"]
+            seen = core.get_image_features(values.to(device, dtype), grid.to(device), return_dict=True)
+        else:
+            made = self._processor.video_processor(videos=[pixels], do_sample_frames=False, **options)
+            values, grid = made["pixel_values_videos"], made["video_grid_thw"]
+            seen = core.get_video_features(values.to(device, dtype), grid.to(device), return_dict=True)
+        return [torch.cat(list(level)) for level in (seen.pooler_output, *seen.deepstack_features)]
 
     def _text_positions(self, length: int) -> torch.Tensor:
         return torch.arange(length, device=self.model.device).expand(4, 1, length)
 
-    def _positions(self, ids: torch.Tensor, num_prompt: int, grid: torch.Tensor) -> torch.Tensor:
-        prompt = ids[:, :num_prompt]
-        kinds = (prompt == self.model.config.video_token_id).int() * 2
-        axes, _ = self.model.model.get_rope_index(prompt, mm_token_type_ids=kinds, video_grid_thw=grid)
+    def _kinds(self, ids: torch.Tensor) -> torch.Tensor:
+        """transformers' numbers: 1 on images, 2 on videos."""
+        config = self.model.config
+        return (ids == config.image_token_id).int() + (ids == config.video_token_id).int() * 2
+
+    def _positions(self, ids: torch.Tensor, num_prompt: int, prompt: Prompt) -> torch.Tensor:
+        grids: dict[str, list[Grid]] = {"image": [], "video": []}
+        for ref, grid in zip(prompt.media, prompt.grids, strict=True):
+            grids[ref.kind].append(grid)
+        given = {f"{kind}_grid_thw": torch.tensor(each, device=ids.device) for kind, each in grids.items() if each}
+        asked = ids[:, :num_prompt]
+        axes, _ = self.model.model.get_rope_index(asked, mm_token_type_ids=self._kinds(asked), **given)
         num_response = ids.shape[1] - num_prompt
         rest = axes.max() + 1 + torch.arange(num_response, device=ids.device).expand(3, 1, num_response)
         return torch.cat([self._text_positions(ids.shape[1])[:1], torch.cat([axes, rest], dim=-1)])

@@ -33,7 +33,9 @@ class VideoRecipe:
     rotation: int = 0  # degrees clockwise a player must turn the stored frames; width and height are upright
     times: Sequence[float] | None = None  # presentation times in seconds, for a variable frame rate
     offset: int = 0  # number on the first frame
+    pixel_format: str | None = None  # None: 4:2:0, or 4:4:4 where a side is odd
     options: dict[str, str] = field(default_factory=dict)
+    container: dict[str, str] = field(default_factory=dict)  # the muxer's options
 
 
 def numbered_frame(number: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -58,11 +60,12 @@ def numbered_video(path: Path, recipe: VideoRecipe | None = None) -> Path:
     """Write a video of numbered frames to `path`, which is returned. Same recipe, same bytes."""
     recipe = recipe or VideoRecipe()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=recipe.container) as container:
         stream = container.add_stream(recipe.codec, rate=recipe.fps)
         size = (recipe.width, recipe.height)
         stream.width, stream.height = size if recipe.rotation % 180 == 0 else size[::-1]
-        stream.pix_fmt = "yuv444p" if recipe.width % 2 or recipe.height % 2 else "yuv420p"
+        odd = recipe.width % 2 or recipe.height % 2
+        stream.pix_fmt = recipe.pixel_format or ("yuv444p" if odd else "yuv420p")
         stream.options = {"g": str(recipe.gop), "bf": str(recipe.b_frames), "threads": "1"} | recipe.options
         ticks = recipe.fps if recipe.times is None else TICKS
         stream.time_base = stream.codec_context.time_base = Fraction(1, ticks)

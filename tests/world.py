@@ -13,6 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from PIL import Image
+
 from examples.quickstart import make_model, make_videos
 from examples.quickstart.questions import COLOURS, Scene, Shape
 
@@ -44,6 +47,13 @@ def tiny_video(
     )
     video = make_videos.VideoFormat(seconds=num_frames / fps, fps=fps, size=size)
     return make_videos.write_video(path, make_videos.paint(Scene(shapes=(shape,), ground=35), video), fps)
+
+
+def tiny_image(path: Path, size: tuple[int, int] = (96, 64), *, colour: str = "red", seed: int = 0) -> Path:
+    """An image file of (width, height) at `path`: a ground of one colour, and noise that depends on the seed."""
+    noise = np.random.default_rng(seed).integers(0, 64, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(np.asarray(Image.new("RGB", size, colour)) // 2 + noise).save(path)
+    return path
 
 
 def tiny_rows(

@@ -63,18 +63,20 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def import_siblings(package: str) -> None:
-    """Import every module of a plug-in package, so that each registers itself."""
+def import_siblings(package: str, ending: str = "") -> None:
+    """Import every module of a package whose name ends so, for each to register itself."""
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{info.name}")
+        if info.name.endswith(ending):
+            importlib.import_module(f"{package}.{info.name}")
 
 
 class Registry(Generic[T]):
     """Names to objects of one kind. A misspelt name answers with the nearest known one."""
 
-    def __init__(self, kind: str, package: str | None = None) -> None:
+    def __init__(self, kind: str, package: str | None = None, ending: str = "") -> None:
         self.kind = kind
-        self._package = package  # plug-in package, imported at the first look-up
+        self._package = package  # its modules with that ending are plug-ins, imported at the first look-up
+        self._ending = ending
         self._entries: dict[str, T] = {}
         self._loading = threading.RLock()
 
@@ -113,4 +115,4 @@ class Registry(Generic[T]):
         with self._loading:  # other threads wait until every plug-in is there
             if self._package is not None:
                 package, self._package = self._package, None
-                import_siblings(package)
+                import_siblings(package, self._ending)

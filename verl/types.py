@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +60,31 @@ class VideoSpec:
     sampler: str = "qwen_utils"
     resize: str = "tv2-u8-bicubic-aa"
     decoder: str = "pyav"
-    version: int = 1  # bump when a decoder, sampler or resize rule gives other pixels than before
+    lossy: str | None = None  # codec that the pixels went through after the resize, "jpeg95-444"; None: exact
+    version: int = 2  # bump when a decoder, sampler or resize rule gives other pixels than before
 
     def cache_key(self, source: SourceId) -> str:
         """Name of the one cache entry that holds `source` under this spec: 32 hex digits."""
-        recipe = json.dumps({"spec": asdict(self), "source": asdict(source)}, sort_keys=True)
-        return hashlib.blake2b(recipe.encode(), digest_size=16).hexdigest()
+        return _digest({"spec": asdict(self), "source": asdict(source)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """How to turn an image file into pixels. Equal specs and equal sources give equal pixels."""
+
+    min_pixels: int
+    max_pixels: int
+    align: int = 32  # as in VideoSpec
+    resize: str = "tv2-u8-bicubic-aa"
+    version: int = 1  # as in VideoSpec
+
+    def cache_key(self, source: SourceId) -> str:
+        """Identity of the pixels of `source` under this spec: 32 hex digits."""
+        return _digest({"spec": {"kind": "image"} | asdict(self), "source": asdict(source)})
+
+
+def _digest(recipe: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +104,7 @@ class VideoMetadata:
     sampler: str
     decoder: str
     resize: str
+    decode_errors: int = 0  # damaged places that a tolerant decoder left out; every other decoder refuses the file
 
     @property
     def num_frames(self) -> int:
@@ -112,14 +132,57 @@ class VideoClip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMetadata:
+    """Where the pixels of an image came from."""
+
+    height: int  # after the resize
+    width: int
+    source_height: int  # upright, after its orientation
+    source_width: int
+    orientation: int  # EXIF orientation that was undone: 1 (none) to 8
+    resize: str
+
+    @property
+    def num_frames(self) -> int:
+        """An image is one frame."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageClip:
+    """The pixels of an image as a clip of one frame, and where they came from."""
+
+    frames: NDArray[np.uint8]  # [1, 3, H, W] RGB
+    metadata: ImageMetadata
+
+    def __post_init__(self) -> None:
+        expected = (1, 3, self.metadata.height, self.metadata.width)
+        if self.frames.shape != expected or self.frames.dtype != np.uint8:
+            found = f"{self.frames.dtype} {self.frames.shape}"
+            raise ValueError(f"pixels are {found}, their metadata says uint8 {expected}")
+
+
+Kind: TypeAlias = Literal["video", "image"]
+VIDEO_MARK, IMAGE_MARK = "<video>", "<image>"  # where media go in a problem
+MediaMetadata: TypeAlias = VideoMetadata | ImageMetadata
+MediaClip: TypeAlias = VideoClip | ImageClip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaRef:
     """What travels instead of pixels: a path, how to read it, and what reading it will give."""
 
     path: str
-    spec: VideoSpec
+    spec: VideoSpec | ImageSpec
     key: str  # cache key; also the identity of the pixels for every engine
-    entry: str | None  # cache file, None when the clip is decoded from `path` at each use
-    metadata: VideoMetadata
+    entry: str | None  # cache file, None when the medium is decoded from `path` at each use; always for images
+    metadata: MediaMetadata
+    required: bool = False  # without its entry the clip is an error; nobody decodes in its place
+
+    @property
+    def kind(self) -> Kind:
+        """What `spec` reads."""
+        return "image" if isinstance(self.spec, ImageSpec) else "video"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +191,13 @@ class Record:
 
     id: str
     where: str  # "train.jsonl:17", for messages
-    problem: str
+    problem: str  # one <video> per video and one <image> per image, where each of them goes
     answer: Any  # JSON value: str, int, float, bool, list or dict; never None
     problem_type: str
-    data_type: str  # "video" | "image" | "text"
+    data_type: str  # "video" | "image" | "text"; "video" when there are images too
     options: tuple[str, ...] = ()
-    videos: tuple[str, ...] = ()  # absolute paths, in placeholder order
-    images: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()  # absolute paths, in the order of their marks
+    images: tuple[str, ...] = ()  # likewise
     offline_responses: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)  # the row as read, for templates and users' rewards
 
@@ -148,7 +211,7 @@ class Prompt:
     collapsed_ids: Tokens  # one placeholder token per medium
     ids: Tokens  # [P] one placeholder token per merged patch
     grids: tuple[Grid, ...]  # one per medium, in order
-    media: tuple[MediaRef, ...]
+    media: tuple[MediaRef, ...]  # videos and images as they stand in the text
 
 
 class Source(Enum):

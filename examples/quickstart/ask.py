@@ -47,7 +47,13 @@ def main() -> None:
     os.environ |= engine_environment(device)
     dataset = build_dataset(config.data, load_adapter(arguments.model), train=False)
     prompt = dataset[arguments.row]
-    options = orders.engine_options(config, device, Plan.of(config, 1, device), max_videos=len(prompt.media))
+    options = orders.engine_options(
+        config,
+        device,
+        Plan.of(config, 1, device),
+        max_videos=len(prompt.record.videos),
+        max_images=len(prompt.record.images),
+    )
     answer = asyncio.run(ask(options, prompt, orders.sampling_plan(config)))
     record = prompt.record
     print(f"video     {record.videos[0]}")

@@ -172,7 +172,7 @@ def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache, *,
         logits = model(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values_videos=clip.values,
+            pixel_values_videos=clip.normalised(torch.float32),
             video_grid_thw=torch.tensor([clip.grid]),
             mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
             logits_to_keep=len(response) + 1 if trims else 0,

@@ -33,6 +33,7 @@ ONLY_IN = {
     "yaml": {"config"},
     "av": {"media"},
     "decord": {"media"},
+    "torchcodec": {"media"},
     "cv2": {"media"},
     "torchvision": {"media"},
     "flash_attn": {"models", "fsdp"},
@@ -43,6 +44,7 @@ ONE_FILE = {
     "tensorboard": "verl/tracking/backends/tensorboard.py",
     "matplotlib": "verl/tracking/curve.py",
     "decord": "verl/media/decord_decoder.py",
+    "torchcodec": "verl/media/torchcodec_decoder.py",
 }
 WITHOUT_TORCH = ("types", "errors", "registry", "config", "scoring", "rewards")
 OUTSIDE = {"eval", "scripts", "examples", "tests"}

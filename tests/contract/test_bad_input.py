@@ -96,8 +96,30 @@ def test_a_placeholder_without_a_video_is_named(told, world):
     assert "2 <video>" in message
 
 
-def test_a_video_without_a_placeholder_is_named(told, world):
-    assert "plain.jsonl:2" in told(rows_with(world, "plain", problem="Which?"))
+def test_fewer_placeholders_than_videos_are_named(told, world):
+    videos = json.loads((world / "data" / "train.jsonl").read_text().splitlines()[1])["videos"]
+    assert "plain.jsonl:2" in told(rows_with(world, "plain", problem="<video>Which?", videos=videos * 2))
+
+
+def test_an_unreadable_image_is_named_with_its_row(told, world):
+    (world / "data" / "broken.png").write_bytes(b"no image")
+    changes = {
+        "problem": "<image>Which?",
+        "images": [str(world / "data" / "broken.png")],
+        "videos": None,
+        "data_type": None,
+    }
+    message = told(rows_with(world, "broken_image", **changes))
+    assert "broken_image.jsonl:2" in message
+    assert "broken.png" in message
+
+
+def test_a_dataset_that_is_not_in_the_local_cache_names_the_command(told):
+    assert "hf download --repo-type dataset someone/clips" in told("data.train_files=someone/clips@train")
+
+
+def test_ratios_for_other_files_than_there_are_say_so(told):
+    assert "data.mix_ratios=[1.0, 2.0]" in told("data.mix_ratios=[1,2]")
 
 
 def test_an_unreadable_video_is_named_with_its_row(told, world):
@@ -109,7 +131,9 @@ def test_an_unreadable_video_is_named_with_its_row(told, world):
 
 def test_a_truncated_cache_entry_is_named_with_its_cure(told, world):
     cache = f"data.preprocessed_video_dir={world / 'cut_cache'}"
-    prepare(load(arguments(world, cache)))
+    parts = prepare(load(arguments(world, cache)))
+    parts.loader.next()
+    parts.loader.close()
     entry = next((world / "cut_cache").rglob("*.safetensors"))
     entry.write_bytes(entry.read_bytes()[:-100])
     message = told(cache)

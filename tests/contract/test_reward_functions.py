@@ -18,7 +18,9 @@ from verl.rewards.custom import FunctionReward, item_of, load_reward, row_of
 from verl.rewards.router import Router
 from verl.types import NotScorable, Record, Score
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "video_rl" / "reward_function" / "video_reward.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "video_rl" / "reward_function" / "video_reward.py"
+UNIFIED = EXAMPLES / "unified_rl" / "reward_function" / "unified.py"
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 BATCH = """
@@ -172,8 +174,9 @@ def test_without_a_function_rows_are_scored_by_problem_type() -> None:
         load_reward(RewardConfig(reward_function_kwargs={"bonus": 1}))
 
 
-def test_example_file_scores_like_the_built_in_reward() -> None:
-    ours = FunctionReward(f"{EXAMPLE}:compute_score", {"debug_sample_rate": 1.0})
+@pytest.mark.parametrize(("file", "kwargs"), [(EXAMPLE, {"debug_sample_rate": 1.0}), (UNIFIED, {})])
+def test_example_file_scores_like_the_built_in_reward(file: Path, kwargs: dict[str, Any]) -> None:
+    ours = FunctionReward(f"{file}:compute_score", kwargs)
     cases = [case for file in VECTORS.glob("rewards_*.json") for case in json.loads(file.read_text())]
     items = [
         item_of(
@@ -182,6 +185,8 @@ def test_example_file_scores_like_the_built_in_reward() -> None:
                 "ground_truth": case["answer"],
                 "problem_type": case["problem_type"],
                 "problem_id": case["id"],
+                "data_type": case.get("data_type", "video"),
+                **({"partial": True} if case.get("partial") else {}),
                 "options": case.get("options"),
             }
         )

@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 
 from tests.live_engine import LiveServer, ModuleWeights, Reference, make_prompt
-from tests.world import tiny_model, tiny_video
+from tests.world import tiny_image, tiny_model, tiny_video
 from verl.errors import AlignmentError, DataError, WorkerError
+from verl.media.image import ImageSource
 from verl.media.source import MediaSource, SourceMode, load
 from verl.models.adapter import load_adapter
 from verl.rollout.engine import SamplingPlan
 from verl.rollout.environment import engine_environment
 from verl.rollout.options import EngineOptions, TransferSettings
-from verl.types import Prompt, Trajectory, VideoSpec
+from verl.types import ImageClip, ImageSpec, Prompt, Trajectory, VideoSpec
 
 pytestmark = pytest.mark.cluster
 
@@ -39,6 +40,7 @@ class World:
     live: LiveServer
     reference: Reference
     prompts: list[Prompt]  # one of text, two of the same video, one of two videos
+    pictured: list[Prompt]  # one of an image, one of two images and a video
 
     def gap(self, rows: list[Trajectory]) -> float:
         """Largest difference between the engine's and transformers' log-probs."""
@@ -62,6 +64,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         make_prompt(adapter, "<video>Where does it go?", (first,)),
         make_prompt(adapter, "<video>and <video>: which is blue?", (first, second)),
     ]
+    images = ImageSource(ImageSpec(min_pixels=32 * 32, max_pixels=64 * 96, align=adapter.align))
+    photo, banner = (images.ref(tiny_image(directory / f"{size[0]}.png", size)) for size in ((70, 90), (200, 40)))
+    pictured = [
+        make_prompt(adapter, "<image>What is it?", (photo,)),
+        make_prompt(adapter, "Is <image> or <image> in <video>?", (banner, photo, first)),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in engine_environment("cpu").items():
             patch.setenv(name, value)
@@ -73,9 +81,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             dtype="float32",
             max_num_seqs=32,
             max_videos=2,
+            max_images=2,
         )
         live = LiveServer(options)
-        yield World(live, Reference(model), prompts)
+        yield World(live, Reference(model), prompts, pictured)
         live.close()
 
 
@@ -103,6 +112,18 @@ def test_a_response_ends_with_an_end_token_unless_truncated(world: World, rows: 
 
 def test_logprobs_are_those_of_transformers(world: World, rows: list[Trajectory]) -> None:
     assert world.gap(rows) < EXACT
+
+
+def test_images_are_seen_as_transformers_sees_them(world: World, rows: list[Trajectory]) -> None:
+    """The engine's own ids are compared with ours for every row; see `check_expansion`."""
+    fresh = world.live.generate(world.pictured, PLAN)
+    assert len(fresh) == 8
+    assert world.gap(fresh) < EXACT
+    (ref,) = fresh[0].prompt.media
+    negative = ImageClip(frames=255 - load(ref).frames, metadata=load(ref).metadata)
+    other = world.reference.logprobs(fresh[0], TEMPERATURE, {ref.key: negative}) - fresh[0].rollout_logprobs
+    assert np.abs(other).max() > 10 * EXACT, "the image makes no difference: the test proves nothing"
+    assert {ref.kind for ref in fresh[-1].prompt.media} == {"image", "video"}
 
 
 def test_a_sampled_vision_token_is_plain_text(world: World, rows: list[Trajectory]) -> None:

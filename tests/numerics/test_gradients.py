@@ -93,7 +93,7 @@ def stock_logprobs(model: Any, made: policy_world.World, row: Experience) -> Ten
     if prompt.media:
         clips = [made.patches.get(ref) for ref in prompt.media]
         media = {
-            "pixel_values_videos": torch.cat([clip.values for clip in clips]),
+            "pixel_values_videos": torch.cat([clip.normalised(torch.float32) for clip in clips]),
             "video_grid_thw": torch.tensor([clip.grid for clip in clips]),
             "mm_token_type_ids": 2 * (ids == model.config.video_token_id).int(),
         }

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from verl.config.data import DataConfig
 from verl.config.keys import read
-from verl.config.plan import video_spec
+from verl.config.plan import image_spec, video_spec
 from verl.config.support import unsupported
 from verl.config.trainer import Config
 from verl.errors import ConfigError
@@ -33,6 +34,8 @@ SAMPLING_KEYS = frozenset(
         "skip_special_tokens",
     }
 )
+
+DATA_SUFFIXES = (".json", ".jsonl", ".parquet")
 
 AT_LEAST_ONE = (
     "data.rollout_batch_size",
@@ -67,6 +70,10 @@ AT_LEAST_ONE = (
     "data.val_video_max_pixels",
     "data.val_video_total_pixels",
     "data.val_video_max_frames",
+    "data.image_min_pixels",
+    "data.image_max_pixels",
+    "data.val_image_min_pixels",
+    "data.val_image_max_pixels",
 )
 AT_LEAST_ONE_OR_NONE = ("data.val_batch_size", "trainer.val_freq", "trainer.save_freq", "trainer.save_limit")
 ABOVE_ZERO = (
@@ -198,13 +205,17 @@ def _optimizer(config: Config) -> Iterator[str]:
             yield f"worker.actor.optim.{name}={value}: is a share, at most 1"
 
 
-def _videos(config: Config) -> Iterator[str]:
-    for train, prefix in ((True, "data.video_"), (False, "data.val_video_ (or data.video_)")):
-        spec = video_spec(config.data, 32, train=train)
-        if spec.min_pixels > spec.max_pixels:
-            yield f"{prefix}: min_pixels={spec.min_pixels} is more than max_pixels={spec.max_pixels}"
+def _media(config: Config) -> Iterator[str]:
+    for train, videos, images in (
+        (True, "data.video_", "data.image_"),
+        (False, "data.val_video_ (or data.video_)", "data.val_image_ (or data.image_)"),
+    ):
+        spec, image = video_spec(config.data, 32, train=train), image_spec(config.data, 32, train=train)
+        for prefix, limits in ((videos, spec), (images, image)):
+            if limits.min_pixels > limits.max_pixels:
+                yield f"{prefix}: min_pixels={limits.min_pixels} is more than max_pixels={limits.max_pixels}"
         if spec.min_frames > spec.max_frames:
-            yield f"{prefix}: min_frames={spec.min_frames} is more than max_frames={spec.max_frames}"
+            yield f"{videos}: min_frames={spec.min_frames} is more than max_frames={spec.max_frames}"
 
 
 def _rewards(config: Config) -> Iterator[str]:
@@ -249,8 +260,20 @@ def _rows(config: Config) -> Iterator[str]:
         )
     for path, locations in (("data.train_files", data.train_files), ("data.val_files", data.val_files)):
         for location in locations:
-            if not Path(split_location(location)[0]).expanduser().exists():
+            name, _ = split_location(location)
+            if not Path(name).expanduser().exists() and not is_dataset_name(name):
                 yield f"{path}={location}: there is no such file or folder"
+
+
+def _mix(config: Config) -> Iterator[str]:
+    data = config.data
+    if data.mix_ratios and len(data.mix_ratios) != len(data.train_files):
+        yield (
+            f"data.mix_ratios={list(data.mix_ratios)}: {len(data.train_files)} entries in data.train_files;"
+            " give a ratio for each"
+        )
+    if not all(0 < ratio < math.inf for ratio in data.mix_ratios):
+        yield f"data.mix_ratios={list(data.mix_ratios)}: all must be above 0; leave out files that are not to be drawn"
 
 
 def _caches(config: Config) -> Iterator[str]:
@@ -276,6 +299,11 @@ def split_location(location: str) -> tuple[str, str | None]:
     return path, split
 
 
+def is_dataset_name(name: str) -> bool:
+    """Whether `name` could be a dataset on the Hugging Face hub: "owner/dataset", and not a data file."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None and Path(name).suffix not in DATA_SUFFIXES
+
+
 RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     unsupported,
     _ranges,
@@ -286,10 +314,11 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _sampling,
     _clipping,
     _optimizer,
-    _videos,
+    _media,
     _rewards,
     _model,
     _paths,
     _rows,
+    _mix,
     _caches,
 )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from verl.config.data import DataConfig
 from verl.config.trainer import Config
-from verl.types import VideoSpec
+from verl.types import ImageSpec, VideoSpec
 
-# The smallest and largest frame, in tokens, when neither the video's own keys nor the fallbacks are set.
+# The smallest and largest frame or image, in tokens, when neither its own keys nor the fallbacks are set.
 _MIN_TOKENS, _MAX_TOKENS = 4, 64
 
 
@@ -79,4 +79,16 @@ def video_spec(data: DataConfig, align: int, *, train: bool) -> VideoSpec:
         align=align,
         sampler=data.video_sampler,
         decoder=data.video_decoder,
+    )
+
+
+def image_spec(data: DataConfig, align: int, *, train: bool) -> ImageSpec:
+    """How images are read; limits fall back as those of `video_spec` do."""
+    least, most = data.image_min_pixels, data.image_max_pixels
+    if not train:
+        least, most = data.val_image_min_pixels or least, data.val_image_max_pixels or most
+    return ImageSpec(
+        min_pixels=least or data.min_pixels or _MIN_TOKENS * align**2,
+        max_pixels=most or data.max_pixels or _MAX_TOKENS * align**2,
+        align=align,
     )

@@ -62,7 +62,6 @@ ONLY: dict[str, Only] = {
 }
 
 _NO_FILTER = "groups are not filtered yet"
-_NO_IMAGES = "rows with images are refused yet"
 _NO_LORA = "low-rank adapters are not available yet"
 _NO_SAPO = "the sapo loss is not available yet"
 _FSDP2 = "FSDP2 always shards the model's own parameters"
@@ -72,8 +71,6 @@ NO_EFFECT: dict[str, str] = {
     "algorithm.filter_key": _NO_FILTER,
     "algorithm.filter_low": _NO_FILTER,
     "algorithm.gdpo_reward_keys": "the gdpo estimator is not available yet",
-    "data.image_max_pixels": _NO_IMAGES,
-    "data.image_min_pixels": _NO_IMAGES,
     "data.mini_rollout_batch_size": "without dropped groups a step's batch needs no refilling",
     "trainer.max_try_make_batch": _NO_FILTER,
     "worker.actor.fsdp.use_orig_params": _FSDP2,
@@ -86,7 +83,7 @@ NO_EFFECT: dict[str, str] = {
     "worker.ref.fsdp.use_orig_params": _FSDP2,
     "worker.ref.offload.offload_optimizer": "the reference policy has no optimizer",
     "worker.rollout.disable_tqdm": "the one progress bar is switched with trainer.progress_bar",
-    "worker.rollout.limit_images": _NO_IMAGES,
+    "worker.rollout.limit_images": "an engine allows as many images as the row with most of them holds",
     "worker.rollout.mix_policy_accuracy_threshold": "responses from the data are not mixed in yet",
 }
 NO_EFFECT |= {

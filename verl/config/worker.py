@@ -119,7 +119,7 @@ class RewardConfig:
     """Who scores responses."""
 
     reward_function: str | None = key(None, "file.py:function (default: main); null = by problem type")
-    reward_function_kwargs: dict[str, Any] = free("keyword arguments of that function")
+    reward_function_kwargs: dict[str, Any] = free("arguments of that function, or settings of the built-in reward")
     accuracy_weight: float = key(0.9, "weight of a right answer in the built-in reward")
     format_weight: float = key(0.1, "weight of the right format in the built-in reward")
     skip_special_tokens: bool = key(True, "leave special tokens out of the text that is scored")

@@ -4,30 +4,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from typing import overload
 
 from verl.config.data import DataConfig
-from verl.config.plan import video_spec
-from verl.data.prompts import OverlongPromptError, PromptBuilder
-from verl.data.records import RowFormat, read_records
+from verl.config.plan import image_spec, video_spec
+from verl.data.checks import AnswerCheck, RecordCheck
+from verl.data.lengths import fitting, measure
+from verl.data.prompts import PromptBuilder
+from verl.data.records import RowFormat, read_sources
 from verl.data.templates import Template
-from verl.data.validate import AnswerCheck, RecordCheck
-from verl.errors import DataError
+from verl.media.image import ImageSource
 from verl.media.source import MediaSource, SourceMode
 from verl.models.adapter import ModelAdapter
 from verl.types import Prompt, Record
-
-logger = logging.getLogger(__name__)
 
 
 class PromptDataset(Sequence[Prompt]):
     """Prompts by row number, each built when it is asked for."""
 
-    def __init__(self, records: Sequence[Record], builder: PromptBuilder) -> None:
+    def __init__(
+        self, records: Sequence[Record], builder: PromptBuilder, source_sizes: tuple[int, ...] | None = None
+    ) -> None:
+        """`source_sizes`: how many of the records come from each source, in their order."""
         self.records = records
+        self.source_sizes = (len(records),) if source_sizes is None else source_sizes
         self._builder = builder
 
     def __len__(self) -> int:
@@ -45,46 +47,37 @@ class PromptDataset(Sequence[Prompt]):
         return self._builder.build(self.records[index])
 
 
-def without_overlong(records: Sequence[Record], builder: PromptBuilder, workers: int) -> list[Record]:
-    """The records whose prompts are short enough; how many are not is logged. Only video headers are read.
-
-    Raises DataError when none is left, and whatever else keeps a prompt from being built.
-    """
-    with ThreadPoolExecutor(workers, thread_name_prefix="prompt-filter") as pool:
-        keep = list(pool.map(lambda record: _fits(record, builder), records))
-    kept = [record for record, fits in zip(records, keep, strict=True) if fits]
-    if not kept:
-        raise DataError(
-            f"all {len(records)} prompts have more than data.max_prompt_length={builder.max_prompt_length} tokens"
-        )
-    if len(kept) < len(records):
-        logger.warning(
-            "%d of %d rows are left out: their prompts have more than %d tokens",
-            len(records) - len(kept),
-            len(records),
-            builder.max_prompt_length,
-        )
-    return kept
-
-
 def build_dataset(
     config: DataConfig, adapter: ModelAdapter, *, train: bool, check_answer: AnswerCheck | None = None
 ) -> PromptDataset:
-    """The training or validation rows, checked. `check_answer` is the reward's opinion of a ground truth."""
+    """The training or validation rows, checked. `check_answer` is the reward's opinion of a ground truth.
+
+    Raises DataError for bad rows, for media whose headers cannot be read, and for prompts that are too long unless
+    those are to be left out.
+    """
     files = config.train_files if train else config.val_files
-    records = read_records(files, RowFormat.of(config), RecordCheck(answer=check_answer))
-    builder = PromptBuilder(
+    sources = read_sources(files, RowFormat.of(config), RecordCheck(answer=check_answer))
+    builder = prompt_builder(config, adapter, train=train)
+    records = [record for rows in sources for record in rows]
+    lengths = measure(records, builder, config.filter_overlong_prompts_workers)
+    fits = fitting(records, lengths, config.max_prompt_length, drop=config.filter_overlong_prompts)
+    row = iter(fits)
+    sizes = tuple(sum(next(row) for _ in source) for source in sources)
+    return PromptDataset(list(compress(records, fits)), builder, sizes)
+
+
+def prompt_builder(config: DataConfig, adapter: ModelAdapter, *, train: bool) -> PromptBuilder:
+    """What turns training or validation rows into prompts."""
+    return PromptBuilder(
         model=adapter,
         template=Template(config.format_prompt),
-        clips=media_source(config, adapter.align, train=train),
+        videos=video_source(config, adapter.align, train=train),
+        images=image_source(config, adapter.align, train=train),
         max_prompt_length=config.max_prompt_length,
     )
-    if config.filter_overlong_prompts:
-        records = without_overlong(records, builder, config.filter_overlong_prompts_workers)
-    return PromptDataset(records, builder)
 
 
-def media_source(config: DataConfig, align: int, *, train: bool) -> MediaSource:
+def video_source(config: DataConfig, align: int, *, train: bool) -> MediaSource:
     """Where the clips of training or validation come from."""
     mode, folder = config.video_source_mode, config.preprocessed_video_dir
     if not train:
@@ -93,9 +86,6 @@ def media_source(config: DataConfig, align: int, *, train: bool) -> MediaSource:
     return MediaSource(SourceMode(mode), folder, video_spec(config, align, train=train))
 
 
-def _fits(record: Record, builder: PromptBuilder) -> bool:
-    try:
-        builder.build(record)
-    except OverlongPromptError:
-        return False
-    return True
+def image_source(config: DataConfig, align: int, *, train: bool) -> ImageSource:
+    """Where the images of training or validation come from."""
+    return ImageSource(image_spec(config, align, train=train))

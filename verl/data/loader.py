@@ -13,27 +13,11 @@ from typing import Any
 
 from verl.config.data import DataConfig
 from verl.data.dataset import PromptDataset
+from verl.data.order import DrawOrder, MixedOrder, Order
 from verl.errors import CheckpointError, DataError
 from verl.types import Prompt
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """In which order rows are drawn: a function of the seed and the epoch alone."""
-
-    size: int
-    shuffle: bool
-    seed: int
-
-    def of(self, epoch: int) -> list[int]:
-        """Row numbers. Sorted by hash, so no random generator's next version changes them."""
-        rows = list(range(self.size))
-        return sorted(rows, key=lambda row: self._rank(epoch, row)) if self.shuffle else rows
-
-    def _rank(self, epoch: int, row: int) -> bytes:
-        return hashlib.blake2b(f"{self.seed}/{epoch}/{row}".encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +32,7 @@ class PromptLoader:
     """Draws batches over and over. Threads prepare the next batch while this one is used."""
 
     def __init__(
-        self, dataset: PromptDataset, batch_size: int, order: Order, *, workers: int = 4, drop_last: bool = True
+        self, dataset: PromptDataset, batch_size: int, order: DrawOrder, *, workers: int = 4, drop_last: bool = True
     ) -> None:
         """`drop_last` leaves out the incomplete last batch of an epoch.
 
@@ -99,8 +83,8 @@ class PromptLoader:
         """Go on from `state`. Raises CheckpointError when it belongs to other rows or another order."""
         if state.get("fingerprint") != self._fingerprint:
             raise CheckpointError(
-                "the checkpoint's place in the data belongs to other rows, or to another data.seed or"
-                f" data.shuffle: {state.get('fingerprint')}, now {self._fingerprint}; restore those, or start"
+                "the checkpoint's place in the data belongs to other rows, or to another data.seed, data.shuffle or"
+                f" data.mix_ratios: {state.get('fingerprint')}, now {self._fingerprint}; restore those, or start"
                 " anew with trainer.find_last_checkpoint=false"
             )
         self._forget()
@@ -139,15 +123,26 @@ class PromptLoader:
         self._ahead.clear()
 
 
-def _fingerprint(dataset: PromptDataset, order: Order) -> str:
+def _fingerprint(dataset: PromptDataset, order: DrawOrder) -> str:
     rows = hashlib.blake2b(digest_size=8)
     for record in dataset.records:
         rows.update(f"{record.where}\n{record.problem}\n".encode())
-    drawn = f"seed {order.seed}" if order.shuffle else "in file order"
-    return f"{len(dataset)} rows {rows.hexdigest()}, {drawn}"
+    return f"{len(dataset)} rows {rows.hexdigest()}, {order.name}"
 
 
 def build_loader(config: DataConfig, dataset: PromptDataset) -> PromptLoader:
     """The loader of training batches."""
-    order = Order(size=len(dataset), shuffle=config.shuffle, seed=config.seed)
+    order = _mixed(config, dataset) if config.mix_ratios else _plain(config, dataset)
     return PromptLoader(dataset, config.rollout_batch_size, order, workers=config.dataloader_workers)
+
+
+def _plain(config: DataConfig, dataset: PromptDataset) -> DrawOrder:
+    return Order(size=len(dataset), shuffle=config.shuffle, seed=config.seed)
+
+
+def _mixed(config: DataConfig, dataset: PromptDataset) -> DrawOrder:
+    sizes = dataset.source_sizes
+    order = MixedOrder(sizes=sizes, ratios=config.mix_ratios, shuffle=config.shuffle, seed=config.seed)
+    for location, size, draws in zip(config.train_files, sizes, order.draws, strict=True):
+        logger.info("%s: %d rows, %d draws in an epoch (%.2f passes)", location, size, draws, draws / size)
+    return order

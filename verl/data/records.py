@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from verl.config.data import DataConfig
 from verl.data.files import Row, list_files, read_rows
 from verl.errors import DataError
 from verl.registry import nearest
-from verl.types import Record
+from verl.types import IMAGE_MARK, VIDEO_MARK, Record
+
+logger = logging.getLogger(__name__)
 
 MAX_REPORTED = 20  # problems that one error lists
 
@@ -53,28 +56,54 @@ class RowError(DataError):
 Check = Callable[[Record], Iterable[str]]
 
 
-def read_records(locations: Sequence[str], format: RowFormat, check: Check | None = None) -> list[Record]:
-    """The records of all files, in order. `check` names further problems of a record.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a row turned out to be. A record may have problems too."""
+
+    where: str
+    record: Record | None = None
+    problems: tuple[str, ...] = ()
+
+
+def scan(location: str, format: RowFormat, check: Check | None = None) -> Iterator[Found]:
+    """Every row of a location in order, bad ones too. `check` names further problems of a record.
+
+    Raises DataError when there are no such files.
+    """
+    for file in list_files(location):
+        for row in read_rows(file):
+            if isinstance(row, DataError):
+                yield Found(where=file.name, problems=(str(row),))
+                continue
+            try:
+                record = to_record(row, format)
+            except RowError as error:
+                yield Found(where=row.where, problems=(str(error),))
+                continue
+            problems = tuple(f"{row.where}: {problem}" for problem in (check(record) if check else ()))
+            yield Found(where=row.where, record=record, problems=problems)
+
+
+def read_sources(locations: Sequence[str], format: RowFormat, check: Check | None = None) -> list[list[Record]]:
+    """The records of each location, in order.
 
     Raises one DataError that lists the first problems, each with its file and line, and their number.
     """
-    records: list[Record] = []
-    problems: list[str] = []
-    for location in locations:
-        for file in list_files(location):
-            for row in read_rows(file):
-                try:
-                    record = to_record(row, format)
-                except RowError as error:
-                    problems.append(str(error))
-                    continue
-                problems += [f"{row.where}: {problem}" for problem in (check(record) if check else ())]
-                records.append(record)
+    found = [list(scan(location, format, check)) for location in locations]
+    problems = [problem for rows in found for row in rows for problem in row.problems]
     if problems:
-        raise DataError(_report(problems))
-    if not records:
-        raise DataError(f"{', '.join(locations) or 'no file'}: there are no rows in it")
-    return records
+        raise DataError(report(problems, f"problem{'s' * (len(problems) > 1)} in the data"))
+    sources = [[row.record for row in rows if row.record is not None] for rows in found]
+    empty = [location for location, records in zip(locations, sources, strict=True) if not records]
+    if empty or not sources:
+        raise DataError(f"{', '.join(empty) or 'no file'}: there are no rows in it")
+    _tell_unplaced([record for records in sources for record in records], format)
+    return sources
+
+
+def read_records(locations: Sequence[str], format: RowFormat, check: Check | None = None) -> list[Record]:
+    """The records of all locations, in order; see `read_sources`."""
+    return [record for records in read_sources(locations, format, check) for record in records]
 
 
 def to_record(row: Row, format: RowFormat) -> Record:
@@ -83,14 +112,17 @@ def to_record(row: Row, format: RowFormat) -> Record:
     try:
         videos = _paths(fields.get(format.videos), format.video_root, format.videos)
         images = _paths(fields.get(format.images), format.image_root, format.images)
+        options = _strings(fields.get(format.options), format.options)
+        problem = _text(_required(fields, format.problem), format.problem)
+        columns = {format.videos: VIDEO_MARK * len(videos), format.images: IMAGE_MARK * len(images)}
         return Record(
             id=str(_first(fields.get("problem_id"), row.where)),
             where=row.where,
-            problem=_text(_required(fields, format.problem), format.problem),
+            problem=_front([columns[name] for name in fields if name in columns], problem, options) + problem,
             answer=_required(fields, format.answer),
             problem_type=_text(_first(fields.get(format.problem_type), ""), format.problem_type),
             data_type="video" if videos else "image" if images else "text",
-            options=_strings(fields.get(format.options), format.options),
+            options=options,
             videos=videos,
             images=images,
             offline_responses=_offline(fields),
@@ -100,11 +132,36 @@ def to_record(row: Row, format: RowFormat) -> Record:
         raise RowError(f"{row.where}: {error}") from None
 
 
-def _report(problems: Sequence[str]) -> str:
+def report(problems: Sequence[str], what: str) -> str:
+    """How many problems of what, and the first of them."""
     shown = "\n".join(f"  {problem}" for problem in problems[:MAX_REPORTED])
     more = len(problems) - MAX_REPORTED
     tail = f"\n  and {more} more" if more > 0 else ""
-    return f"{len(problems)} problem{'s' * (len(problems) > 1)} in the data:\n{shown}{tail}"
+    return f"{len(problems)} {what}:\n{shown}{tail}"
+
+
+def is_unplaced(record: Record, format: RowFormat) -> bool:
+    """Whether the row did not say where its media go."""
+    return record.problem != record.fields[format.problem]
+
+
+def _tell_unplaced(records: Sequence[Record], format: RowFormat) -> None:
+    unplaced = [record.where for record in records if is_unplaced(record, format)]
+    if unplaced:
+        logger.warning(
+            "%d of %d rows do not say where their media go: these are put at the front, beginning with %s",
+            len(unplaced),
+            len(records),
+            unplaced[0],
+        )
+
+
+def _front(marks: Iterable[str], problem: str, options: Iterable[str]) -> str:
+    """Marks to put in front of a question: of those given, which stand in the row's order, one string for a kind of
+    media, all that neither the question nor an option places itself.
+    """
+    written = "\n".join([problem, *options])
+    return "".join(run for run in marks if run and run[: run.index(">") + 1] not in written)
 
 
 def _first(value: Any, otherwise: Any) -> Any:
@@ -137,6 +194,8 @@ def _strings(value: Any, column: str) -> tuple[str, ...]:
 
 def _paths(value: Any, root: str | None, column: str) -> tuple[str, ...]:
     """Absolute paths; one path may stand without a list around it."""
+    if any(isinstance(item, bytes | dict) for item in (value if isinstance(value, list) else [value])):
+        raise RowError(f"column {column!r} holds the media themselves; write them to files and name the files")
     names = _strings([value] if isinstance(value, str) and value else value or None, column)
     for name in names:
         if "://" in name:
@@ -145,11 +204,16 @@ def _paths(value: Any, root: str | None, column: str) -> tuple[str, ...]:
     return tuple(str((start / Path(name).expanduser()).absolute()) for name in names)
 
 
-def _offline(fields: Any) -> tuple[str, ...]:
+def _offline(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Responses that somebody else wrote, in column offline_output, unless has_offline_trajectory denies them."""
-    written = fields.get("offline_output") or ()
+    written, promised = fields.get("offline_output") or (), fields.get("has_offline_trajectory")
+    if promised not in (None, True, False):
+        raise RowError(f"column 'has_offline_trajectory' should hold true or false, it holds {promised!r:.80}")
     responses = (written,) if isinstance(written, str) else _strings(written or None, "offline_output")
-    promised = fields.get("has_offline_trajectory")
+    if promised is not None and not promised:
+        return ()
     if promised and not responses:
         raise RowError("has_offline_trajectory is true, but column 'offline_output' is empty")
-    return responses if promised is not False else ()
+    if not all(response.strip() for response in responses):
+        raise RowError("column 'offline_output' holds an empty response; leave it out")
+    return responses

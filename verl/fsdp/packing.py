@@ -7,6 +7,7 @@ Rows with the same prompt and media share one pass over them (`shared_prompt`), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -18,7 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from verl.errors import AlignmentError, ConfigError, DataError
 from verl.fsdp.patches import PatchCache
-from verl.models.adapter import ModelAdapter, PackedRow, Patches
+from verl.models.adapter import ModelAdapter, PackedRow
+from verl.models.patches import Patches
 from verl.models.segments import group_segments, plain_segments
 from verl.types import Floats, MediaRef, Prompt, Trajectory
 
@@ -103,6 +105,13 @@ class Packer:
         places = tuple(place for bundle in bin_ for place in bundle)
         return builder.build(places, shared_prompt=self.shared_prompt)
 
+    def num_bytes(self, rows: Sequence[Trajectory], bin_: Bin) -> int:
+        """Size of the patches in that micro-batch, each distinct clip once."""
+        prompts = [rows[bundle[0]].prompt for bundle in bin_]
+        grids = {ref.key: grid for prompt in prompts for ref, grid in zip(prompt.media, prompt.grids, strict=True)}
+        per_patch = 3 * self.adapter.temporal_patch_size * self.adapter.patch_size**2  # of RGB in uint8
+        return sum(math.prod(grid) for grid in grids.values()) * per_patch
+
     def filler(self) -> MicroBatch:
         """One text token of no weight, for a rank that has nothing left while others go on: ranks must gather alike."""
         one = torch.zeros(1, dtype=torch.int64)
@@ -175,7 +184,7 @@ class _RowBuilder:
     def _look(self, prompt: Prompt) -> None:
         for ref, grid in zip(prompt.media, prompt.grids, strict=True):
             if ref.key not in self._media:
-                self._media[ref.key] = self._patches.get(ref)
+                self._media[ref.key] = self._read(ref, prompt.record.where)
             patches = self._media[ref.key]
             if patches.grid != grid:
                 raise AlignmentError(
@@ -183,6 +192,15 @@ class _RowBuilder:
                     " the video changed since the prompt was made: restart to read it anew"
                 )
             self._slots.append(ref.key)
+
+    def _read(self, ref: MediaRef, where: str) -> Patches:
+        try:
+            return self._patches.get(ref)
+        except DataError as error:
+            raise type(error)(f"{where}: {error}") from error
+        except Exception as error:
+            error.add_note(f"while reading {ref.path} for {where}")
+            raise
 
 
 def _integers(parts: Sequence[np.ndarray]) -> Tensor:

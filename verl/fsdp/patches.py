@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Protocol
 
-from verl.models.adapter import ModelAdapter, Patches
+from verl.models.adapter import ModelAdapter
+from verl.models.patches import Patches
 from verl.tracking.metrics import Mean, Metrics
-from verl.types import MediaRef, VideoClip
+from verl.types import MediaClip, MediaRef
 
 
 class Reader(Protocol):
@@ -23,7 +24,7 @@ class Reader(Protocol):
     def distinct(self) -> int:
         """Clips among them."""
 
-    def load(self, ref: MediaRef) -> VideoClip:
+    def load(self, ref: MediaRef) -> MediaClip:
         """Frames of one clip."""
 
     def clear(self) -> None:

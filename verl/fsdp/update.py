@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -23,8 +24,11 @@ from verl.algorithms.contract import Denominators, LossInput, LossOutput, LossSe
 from verl.algorithms.policy_loss import PolicyLoss
 from verl.fsdp.forward import response_logprobs
 from verl.fsdp.packing import MicroBatch, Packer
+from verl.fsdp.read_ahead import read_ahead
 from verl.tracking.metrics import Mean, Metrics, Sum, means, merge
 from verl.types import Experience, Source, Trajectory
+
+READ_AHEAD_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +39,19 @@ class Passes:
     token_budget: int  # packed tokens in one pass of one rank
     temperature: float
     device: str  # "cpu" or "cuda"
+    max_bytes_ahead: int = READ_AHEAD_BYTES  # of patches that wait for the pass before theirs to end
 
     def micro_batches(self, rows: Sequence[Trajectory]) -> Iterator[MicroBatch]:
-        """All rows, then fillers until every rank has had the same number of passes. Collective."""
+        """All rows, then fillers until every rank has had the same number of passes. Collective.
+
+        While one goes through the model, a thread reads the clips of the next.
+        """
         bins = self.packer.plan(rows, self.token_budget)
         most = torch.tensor(len(bins), device=self.device)
         dist.all_reduce(most, dist.ReduceOp.MAX)
-        for bin_ in bins:
-            yield self.packer.pack(rows, bin_).to(self.device)
+        pack, num_bytes = partial(self.packer.pack, rows), partial(self.packer.num_bytes, rows)
+        for batch in read_ahead(bins, pack, num_bytes, self.max_bytes_ahead):
+            yield batch.to(self.device)
         for _ in range(int(most) - len(bins)):
             yield self.packer.filler().to(self.device)
 

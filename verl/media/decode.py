@@ -30,7 +30,7 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: Registry[Decoder] = Registry("video decoder", package="verl.media")
+DECODERS: Registry[Decoder] = Registry("video decoder", package="verl.media", ending="_decoder")
 
 
 def probe(path: str, spec: VideoSpec) -> VideoMetadata:
@@ -55,6 +55,7 @@ class Stream:
     height: int  # upright
     width: int
     rotation: int  # degrees clockwise that make it upright
+    errors: int = 0  # places that a tolerant decoder passed over
 
     def metadata(self, spec: VideoSpec) -> VideoMetadata:
         """Apply the rules of `spec`. Raises MediaError where they leave nothing."""
@@ -75,6 +76,7 @@ class Stream:
             sampler=spec.sampler,
             decoder=self.decoder,
             resize=spec.resize,
+            decode_errors=self.errors,
         )
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding with decord, for runs that must see the frames an older decord-based run saw.
 
-decord 0.6 returns wrong frames, without an error, for edit lists, MPEG-TS, open groups of pictures, 10-bit HEVC and
-AVI with B-frames, and wrong times for uneven ones.
+decord 0.6 returns wrong frames, without an error, for edit lists, transport and program streams, open groups of
+pictures, HEVC and AVI with B-frames, and wrong times and rates for uneven ones; tests keep the list.
 """
 
 from __future__ import annotations

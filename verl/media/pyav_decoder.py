@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from verl.errors import MediaError
+from verl.media.cutoff import missing_bytes
 from verl.media.decode import DECODERS, Stream
 from verl.media.resize import RESIZERS
 from verl.types import VideoClip, VideoMetadata, VideoSpec
@@ -37,7 +38,9 @@ class _MismatchError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class FrameTable:
+    """When each frame is shown, in display order: the position in it is the number of a frame."""
+
     pts: tuple[int, ...]  # display time of every frame in units of time_base, ascending
     keyframes: tuple[int, ...]  # those that decoding can start from
     time_base: Fraction
@@ -54,6 +57,17 @@ class _Table:
             raise MediaError("neither the header nor the frame times tell a frame rate")
         return gaps / span
 
+    def counted(self, times: Sequence[int | None]) -> FrameTable:
+        """The table of frames that came out with these times, which are used if they ascend."""
+        if not times:
+            raise MediaError("has no frame that can be decoded")
+        known = [time for time in times if time is not None]
+        if len(known) == len(times) and all(before < after for before, after in pairwise(known)):
+            return replace(self, pts=tuple(known))
+        if not self.header_rate:
+            raise MediaError("neither the header nor the frame times tell a frame rate")
+        return replace(self, pts=tuple(range(len(times))), time_base=1 / self.header_rate)
+
     def times(self) -> NDArray[np.float64]:
         """Seconds from the first frame."""
         ticks = np.asarray(self.pts, np.int64) - self.pts[0]
@@ -61,7 +75,7 @@ class _Table:
 
 
 # Yields (frame number, frame) for the given ascending frame numbers.
-_Picker = Callable[[InputContainer, _Table, Sequence[int]], Iterator[tuple[int, VideoFrame]]]
+_Picker = Callable[[InputContainer, FrameTable, Sequence[int]], Iterator[tuple[int, VideoFrame]]]
 
 
 class PyavDecoder:
@@ -69,27 +83,31 @@ class PyavDecoder:
 
     def probe(self, path: str, spec: VideoSpec) -> VideoMetadata:
         """Reads packets and decodes one frame; decodes all where packets do not tell frame times."""
-        with _library_errors():
-            table = _scan(path)
-            return _stream(path, table if table.trusted else _count(path, table)).metadata(spec)
+        with library_errors():
+            _, stream = _examine(path)
+            return stream.metadata(spec)
 
     def decode(self, path: str, spec: VideoSpec) -> VideoClip:
         """Tries the cheapest way first; every way that is accepted gives the same frames."""
-        with _library_errors():
-            table = _scan(path)
+        with library_errors():
+            table, stream = _examine(path)
             for pick in (_seek, _sweep) if table.trusted else ():
                 try:
-                    return _clip(path, spec, table, pick)
+                    return _clip(path, spec, (table, stream), pick)
                 except (_MismatchError, av.error.InvalidDataError):
                     continue
-            return _clip(path, spec, _count(path, table), _enumerate)
+            if table.trusted:
+                table = _count(path, table)
+                stream = replace(stream, times=table.times(), fps=float(table.rate()))
+            return _clip(path, spec, (table, stream), _enumerate)
 
 
 DECODERS.register("pyav")(PyavDecoder())
 
 
 @contextmanager
-def _library_errors() -> Iterator[None]:
+def library_errors() -> Iterator[None]:
+    """Turn the library's errors into MediaError."""
     try:
         yield
     except av.error.FFmpegError as error:
@@ -99,26 +117,46 @@ def _library_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[InputContainer]:
+def opened(path: str) -> Iterator[InputContainer]:
+    """A file with a video stream, to be decoded strictly and on one thread."""
     with av.open(path, metadata_errors="ignore") as container:
         if not container.streams.video:
             raise MediaError("has no video stream")
-        context = _video(container).codec_context
+        context = video_stream(container).codec_context
         context.thread_type = "NONE"
         context.thread_count = 1
         context.options = {"err_detect": "explode"}  # else most damaged frames come out garbled, without an error
         yield container
 
 
-def _video(container: InputContainer) -> VideoStream:
-    stream = container.streams.best("video")  # not the cover art
+def video_stream(container: InputContainer) -> VideoStream:
+    """The film, not the cover art."""
+    stream = container.streams.best("video")
     assert isinstance(stream, VideoStream)
     return stream
 
 
-def _scan(path: str) -> _Table:
-    with _opened(path) as container:
-        stream = _video(container)
+def _examine(path: str) -> tuple[FrameTable, Stream]:
+    """The frames of a file and their look. Packets are believed if the first frame that comes out is theirs."""
+    table, first = _scan(path), _first_frame(path)
+    if not table.trusted or first.pts != table.pts[0]:
+        table = _count(path, replace(table, trusted=False))
+    return table, stream_of("pyav", table, first)
+
+
+def header_table(container: InputContainer) -> FrameTable:
+    """What the header says, which is nothing about single frames."""
+    stream = video_stream(container)
+    rate = stream.average_rate or stream.guessed_rate
+    return FrameTable(
+        pts=(), keyframes=(), time_base=stream.time_base or Fraction(1, 1000), header_rate=rate, trusted=False
+    )
+
+
+def _scan(path: str) -> FrameTable:
+    """What the packets say. Raises MediaError if one of them is incomplete, or the end of the file is missing."""
+    with opened(path) as container:
+        stream = video_stream(container)
         shown = [
             (packet.pts, packet.is_keyframe, packet.is_corrupt)
             for packet in container.demux(stream)
@@ -126,34 +164,50 @@ def _scan(path: str) -> _Table:
         ]
         if any(corrupt for _, _, corrupt in shown):
             raise MediaError("is cut off or damaged: a packet is incomplete")
-        times = {pts for pts, _, _ in shown if pts is not None}
+        if missing := missing_bytes(path):
+            raise MediaError(f"is cut off or damaged: its end is missing, {missing} bytes by its own account")
+        known = [(pts, keyframe) for pts, keyframe, _ in shown if pts is not None]
+        times = {pts for pts, _ in known}
         formats = set(container.format.name.split(","))
-        return _Table(
+        return replace(
+            header_table(container),
             pts=tuple(sorted(times)),
-            keyframes=tuple(sorted(pts for pts, keyframe, _ in shown if keyframe and pts is not None)),
-            time_base=stream.time_base or Fraction(1, 1000),
-            header_rate=stream.average_rate or stream.guessed_rate,
-            trusted=bool(TRUSTED_CONTAINERS & formats) and len(times) == len(shown) > 0,
+            keyframes=tuple(sorted(pts for pts, keyframe in known if keyframe)),
+            trusted=bool(TRUSTED_CONTAINERS & formats) and len(times) == len(shown) > 0 and _goes_on(known),
         )
 
 
-def _count(path: str, scanned: _Table) -> _Table:
+def _goes_on(packets: Sequence[tuple[int, bool]]) -> bool:
+    """Time never jumps back: what is read before a keyframe is shown before it."""
+    latest = packets[0][0]
+    for pts, keyframe in packets:
+        if keyframe and pts < latest:
+            return False
+        latest = max(latest, pts)
+    return True
+
+
+def _count(path: str, scanned: FrameTable) -> FrameTable:
     """The table of what a plain decode from beginning to end returns."""
-    with _opened(path) as container:
-        times = [frame.pts for frame in container.decode(_video(container))]
-    if not times:
-        raise MediaError("has no frame that can be decoded")
-    known = [time for time in times if time is not None]
-    if len(known) == len(times) and all(before < after for before, after in pairwise(known)):
-        return replace(scanned, pts=tuple(known))
-    if not scanned.header_rate:
-        raise MediaError("neither the header nor the frame times tell a frame rate")
-    return replace(scanned, pts=tuple(range(len(times))), time_base=1 / scanned.header_rate)
+    with opened(path) as container:
+        return scanned.counted([frame.pts for frame in _sound(container)])
+
+
+def _sound(container: InputContainer) -> Iterator[VideoFrame]:
+    """All frames from here on."""
+    return map(_checked, container.decode(video_stream(container)))
+
+
+def _checked(frame: VideoFrame) -> VideoFrame:
+    """Not every decoder stops at damage; some paint over it, and what refers to that is not marked any more."""
+    if frame.is_corrupt:
+        raise _MismatchError(f"the frame at {frame.pts} is damaged")
+    return frame
 
 
 def rotation_of(path: str) -> int:
     """Degrees clockwise, 0, 90, 180 or 270, that turn the decoded frames of `path` upright. Raises MediaError."""
-    with _library_errors():
+    with library_errors():
         return _rotation(_first_frame(path))
 
 
@@ -162,45 +216,50 @@ def _rotation(frame: VideoFrame) -> int:
 
 
 def _first_frame(path: str) -> VideoFrame:
-    with _opened(path) as container:
-        first = next(container.decode(_video(container)), None)
+    with opened(path) as container:
+        first = next(_sound(container), None)
     if first is None:
         raise MediaError("has no frame that can be decoded")
     return first
 
 
-def _stream(path: str, table: _Table) -> Stream:
-    first = _first_frame(path)
+def stream_of(decoder: str, table: FrameTable, first: VideoFrame, errors: int = 0) -> Stream:
+    """What rules need to know, of frames that look like `first`."""
     rotation = _rotation(first)
     upright = (first.height, first.width) if rotation % 180 == 0 else (first.width, first.height)
     return Stream(
-        decoder="pyav",
+        decoder=decoder,
         times=table.times(),
         fps=float(table.rate()),
         height=upright[0],
         width=upright[1],
         rotation=rotation,
+        errors=errors,
     )
 
 
-def _clip(path: str, spec: VideoSpec, table: _Table, pick: _Picker) -> VideoClip:
-    metadata = _stream(path, table).metadata(spec)
+def upright_image(frame: VideoFrame, rotation: int) -> NDArray[np.uint8]:
+    """RGB [H, W, 3], turned clockwise by `rotation` degrees."""
+    image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
+    return np.ascontiguousarray(np.rot90(image, -rotation // 90)) if rotation else image
+
+
+def _clip(path: str, spec: VideoSpec, found: tuple[FrameTable, Stream], pick: _Picker) -> VideoClip:
+    table, stream = found
+    metadata = stream.metadata(spec)
     slots = {index: slot for slot, index in enumerate(metadata.frame_indices)}
     resize = RESIZERS.resolve(spec.resize)
     frames = np.empty((len(slots), 3, metadata.height, metadata.width), np.uint8)
-    with _opened(path) as container:
+    with opened(path) as container:
         for index, frame in pick(container, table, metadata.frame_indices):
-            image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
-            if metadata.rotation:
-                image = np.ascontiguousarray(np.rot90(image, -metadata.rotation // 90))
-            resize(image, frames[slots.pop(index)])
+            resize(upright_image(frame, metadata.rotation), frames[slots.pop(index)])
     if slots:
         raise _MismatchError(f"frames {sorted(slots)} were not returned")
     return VideoClip(frames=frames, metadata=metadata)
 
 
-def _seek(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-    stream = _video(container)
+def _seek(container: InputContainer, table: FrameTable, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    stream = video_stream(container)
     targets = {table.pts[index] for index in indices}
     frames, position = _needed(container, targets), table.pts[0]
     for index in indices:
@@ -228,24 +287,26 @@ def _advance(frames: Iterator[VideoFrame], position: int, target: int) -> VideoF
 
 def _needed(container: InputContainer, targets: set[int]) -> Iterator[VideoFrame]:
     """Decode from here on, leaving out frames that are neither targets nor referred to by others."""
-    stream = _video(container)
+    stream = video_stream(container)
     for packet in container.demux(stream):
         stream.codec_context.skip_frame = "DEFAULT" if packet.pts in targets else "NONREF"
-        yield from packet.decode()
+        yield from map(_checked, packet.decode())
 
 
-def _sweep(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+def _sweep(container: InputContainer, table: FrameTable, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     wanted = {table.pts[index]: index for index in indices}
-    for frame in container.decode(_video(container)):
+    for frame in _sound(container):
         if frame.pts in wanted:
             yield wanted.pop(frame.pts), frame
         if not wanted:
             return
 
 
-def _enumerate(container: InputContainer, table: _Table, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+def _enumerate(
+    container: InputContainer, table: FrameTable, indices: Sequence[int]
+) -> Iterator[tuple[int, VideoFrame]]:
     wanted = set(indices)
-    for index, frame in enumerate(islice(container.decode(_video(container)), max(wanted) + 1)):
+    for index, frame in enumerate(islice(_sound(container), max(wanted) + 1)):
         if index in wanted:
             yield index, frame
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +21,16 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig, Pretrained
 from transformers.utils import logging as transformers_logging
 
 from verl.errors import ConfigError, DataError
+from verl.models.patches import Patches
 from verl.models.positions import continue_positions
 from verl.models.segments import Segments
 from verl.registry import Registry, nearest
-from verl.types import Grid, Tokens, VideoClip, VideoMetadata
+from verl.types import IMAGE_MARK, VIDEO_MARK, Grid, Kind, MediaClip, MediaMetadata, Tokens
 
 Index: TypeAlias = NDArray[np.int64]
 
-VIDEO_MARK = "<video>"
+MARK = re.compile(f"({VIDEO_MARK}|{IMAGE_MARK})")
+KINDS: dict[str, Kind] = {VIDEO_MARK: "video", IMAGE_MARK: "image"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +39,6 @@ class Expanded:
 
     ids: Tokens  # [P]
     grids: tuple[Grid, ...]  # one per medium, in order
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Patches:
-    """A clip cut for the vision tower: the grid's patches in the tower's order, normalised."""
-
-    values: Tensor  # [t * h * w, patch values] float32
-    grid: Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +58,7 @@ class PackedRow:
             ids=self.ids.to(device),
             positions=self.positions.to(device),
             segments=self.segments.to(device),
-            media=tuple(Patches(values=m.values.to(device), grid=m.grid) for m in self.media),
+            media=tuple(patches.to(device) for patches in self.media),
             slots=self.slots,
             visual_index=self.visual_index.to(device),
         )
@@ -103,14 +98,15 @@ class ModelAdapter(ABC):
 
     # -- text
 
-    def render(self, problem_text: str, num_videos: int, system: str | None = None) -> str:
-        """One user turn in the model's chat template, ready for the answer; each `<video>` becomes a video.
+    def render(self, problem_text: str, num_videos: int, *, num_images: int = 0, system: str | None = None) -> str:
+        """One user turn in the model's chat template, ready for the answer; each mark becomes its medium.
 
-        Raises DataError when the text does not hold `num_videos` marks.
+        Raises DataError when the text does not hold a `<video>` for every video and an `<image>` for every image.
         """
-        found = problem_text.count(VIDEO_MARK)
-        if found != num_videos:
-            raise DataError(f"the problem holds {found} {VIDEO_MARK} marks for {num_videos} videos; they must match")
+        for mark, count in ((VIDEO_MARK, num_videos), (IMAGE_MARK, num_images)):
+            found = problem_text.count(mark)
+            if found != count:
+                raise DataError(f"the problem holds {found} {mark} marks for {count} {KINDS[mark]}s; they must match")
         messages = [{"role": "user", "content": self.content(problem_text)}]
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
@@ -133,14 +129,14 @@ class ModelAdapter(ABC):
     # -- placeholders and positions
 
     @abstractmethod
-    def grid(self, metadata: VideoMetadata) -> Grid:
-        """Patches of a clip. Raises AlignmentError when the frames cannot be cut evenly."""
+    def grid(self, metadata: MediaMetadata) -> Grid:
+        """Patches of a clip or an image. Raises AlignmentError when the frames cannot be cut evenly."""
 
     @abstractmethod
-    def expand(self, collapsed: Tokens, clips: Sequence[VideoMetadata]) -> Expanded:
+    def expand(self, collapsed: Tokens, media: Sequence[MediaMetadata]) -> Expanded:
         """One placeholder per medium -> one per vision feature, exactly as the rollout engine does it.
 
-        Raises AlignmentError when the number of placeholders is not the number of clips.
+        Raises AlignmentError when the placeholders are not those of `media`, in this order.
         """
 
     @abstractmethod
@@ -156,8 +152,8 @@ class ModelAdapter(ABC):
         return continue_positions(positions, num_tokens)
 
     @abstractmethod
-    def patches(self, clip: VideoClip) -> Patches:
-        """What the vision tower reads."""
+    def patches(self, clip: MediaClip) -> Patches:
+        """A clip cut for the vision tower."""
 
     # -- the network
 

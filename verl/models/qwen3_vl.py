@@ -9,30 +9,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from verl.errors import AlignmentError, ConfigError
-from verl.models.adapter import (
-    ADAPTERS,
-    VIDEO_MARK,
-    Checkpoint,
-    Expanded,
-    Index,
-    ModelAdapter,
-    PackedRow,
-    Patches,
-)
-from verl.models.patches import PatchRecipe
+from verl.models.adapter import ADAPTERS, KINDS, MARK, Checkpoint, Expanded, Index, ModelAdapter, PackedRow
+from verl.models.patches import Patches, PatchRecipe
 from verl.models.positions import Block, mrope_positions
 from verl.models.segments import register_attention
-from verl.types import Grid, Tokens, VideoClip, VideoMetadata
+from verl.types import Grid, MediaClip, MediaMetadata, Tokens, VideoMetadata
 
 
 @ADAPTERS.register("qwen3_vl")
 class Qwen3VLAdapter(ModelAdapter):
-    """A moment in an expanded prompt: `<1.5 seconds>`, vision start, one placeholder per feature, end."""
+    """A moment in an expanded prompt: `<1.5 seconds>`, vision start, one placeholder per feature, end.
+
+    An image is its placeholders alone; start and end around it are the chat template's.
+    """
 
     num_position_axes = 4
     model_class: ClassVar = AutoModelForImageTextToText
@@ -49,54 +44,48 @@ class Qwen3VLAdapter(ModelAdapter):
         if ours != (theirs := (self.patch_size, self.temporal_patch_size, self.merge_size)):
             raise ConfigError(f"{checkpoint.path!r}: processors cut patches by {ours}, the vision tower reads {theirs}")
         config = checkpoint.config
-        self._video = config.video_token_id
+        self._video, self._image = config.video_token_id, config.image_token_id
         self._start, self._end = config.vision_start_token_id, config.vision_end_token_id
-        self.banned_ids = (self._start, self._end, config.image_token_id, self._video)
+        self.banned_ids = (self._start, self._end, self._image, self._video)
         self._stamps: dict[str, list[int]] = {}
 
     # -- text
 
     def content(self, problem_text: str) -> list[dict[str, str]]:
-        """Text and video parts, in place."""
-        parts: list[dict[str, str]] = []
-        for index, text in enumerate(problem_text.split(VIDEO_MARK)):
-            if index:
-                parts.append({"type": "video"})
-            if text:
-                parts.append({"type": "text", "text": text})
-        return parts
+        """Text, video and image parts, in place."""
+        pieces = [piece for piece in MARK.split(problem_text) if piece]
+        return [{"type": KINDS[piece]} if piece in KINDS else {"type": "text", "text": piece} for piece in pieces]
 
     # -- placeholders and positions
 
-    def grid(self, metadata: VideoMetadata) -> Grid:
-        """Patches of a clip."""
+    def grid(self, metadata: MediaMetadata) -> Grid:
+        """Patches of a clip or an image."""
         return self.recipe.grid(metadata)
 
-    def expand(self, collapsed: Tokens, clips: Sequence[VideoMetadata]) -> Expanded:
-        """Puts timestamps and placeholders where each video token stands.
+    def expand(self, collapsed: Tokens, media: Sequence[MediaMetadata]) -> Expanded:
+        """Puts timestamps and placeholders where each video token stands, placeholders where each image token does.
 
         Token by token, as vLLM does it: the text around a video never merges with a timestamp.
         """
-        marks = np.flatnonzero(collapsed == self._video)
-        if len(marks) != len(clips):
-            raise AlignmentError(f"the prompt holds {len(marks)} video tokens for {len(clips)} clips")
-        grids = tuple(self.grid(clip) for clip in clips)
+        marks = np.flatnonzero(self._is_visual(collapsed))
+        self._check_kinds(collapsed[marks], media)
+        grids = tuple(self.grid(medium) for medium in media)
         pieces: list[Tokens] = []
         done = 0
-        for mark, clip, grid in zip(marks, clips, grids, strict=True):
-            pieces += [collapsed[done:mark], self._moments(clip, grid)]
+        for mark, medium, grid in zip(marks, media, grids, strict=True):
+            pieces += [collapsed[done:mark], self._features(medium, grid)]
             done = mark + 1
         ids = np.concatenate([*pieces, collapsed[done:]]).astype(np.int32)
         return Expanded(ids=ids, grids=grids)
 
     def visual_index(self, ids: Tokens, grids: Sequence[Grid]) -> Index:
         """Positions of the placeholders, checked run by run against the moments of `grids`."""
-        index = np.flatnonzero(ids == self._video)
+        index = np.flatnonzero(self._is_visual(ids))
         expected = [grid.num_tokens(self.merge_size) // grid.t for grid in grids for _ in range(grid.t)]
         if len(index) != sum(expected):
             raise AlignmentError(
                 f"the prompt holds {len(index)} placeholders for {sum(expected)} vision features "
-                f"of {list(grids)}; it was expanded for other clips"
+                f"of {list(grids)}; it was expanded for other media"
             )
         runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
         if index.size and [len(run) for run in runs] != expected:
@@ -116,8 +105,8 @@ class Qwen3VLAdapter(ModelAdapter):
                 done += height * width
         return mrope_positions(len(ids), blocks)
 
-    def patches(self, clip: VideoClip) -> Patches:
-        """Equal to the last bit to what transformers' video processor makes of frames it may not resize."""
+    def patches(self, clip: MediaClip) -> Patches:
+        """Normalised, equal to the last bit to what transformers' processors make of media they may not resize."""
         return self.recipe.cut(clip)
 
     # -- the network
@@ -166,7 +155,7 @@ class Qwen3VLAdapter(ModelAdapter):
 
     def _look(self, model: PreTrainedModel, media: Sequence[Patches], slots: Sequence[int]) -> list[Tensor]:
         """Vision features of the slots' clips, then their deep-stacked ones: each [visual tokens, D]."""
-        pixels = torch.cat([clip.values for clip in media])
+        pixels = torch.cat([clip.normalised(model.model.visual.dtype) for clip in media])
         grids = torch.tensor([clip.grid for clip in media], device=pixels.device)
         seen: Any = model.model.get_video_features(pixels, grids, return_dict=True)
         return [torch.cat([level[slot] for slot in slots]) for level in (seen.pooler_output, *seen.deepstack_features)]
@@ -174,7 +163,28 @@ class Qwen3VLAdapter(ModelAdapter):
     def _blank(self, device: torch.device) -> Patches:
         """The smallest clip the tower can read."""
         grid = Grid(1, self.merge_size, self.merge_size)
-        return Patches(values=torch.zeros(grid.h * grid.w, self.recipe.patch_values, device=device), grid=grid)
+        values = torch.zeros(grid.h * grid.w, self.recipe.patch_values, dtype=torch.uint8, device=device)
+        return Patches(values=values, grid=grid, recipe=self.recipe)
+
+    def _is_visual(self, ids: Tokens) -> NDArray[np.bool_]:
+        return (ids == self._video) | (ids == self._image)
+
+    def _check_kinds(self, tokens: Tokens, media: Sequence[MediaMetadata]) -> None:
+        """Whether each medium finds its own kind of token."""
+        wanted = [self._video if isinstance(medium, VideoMetadata) else self._image for medium in media]
+        if tokens.tolist() == wanted:
+            return
+        for kind, token in (("video", self._video), ("image", self._image)):
+            found, given = np.count_nonzero(tokens == token), wanted.count(token)
+            if found != given:
+                raise AlignmentError(f"the prompt holds {found} {kind} tokens for {given} {kind}s")
+        raise AlignmentError("videos and images come in another order than their tokens in the prompt")
+
+    def _features(self, medium: MediaMetadata, grid: Grid) -> Tokens:
+        """What stands for one medium."""
+        if isinstance(medium, VideoMetadata):
+            return self._moments(medium, grid)
+        return np.full(grid.num_tokens(self.merge_size), self._image, dtype=np.int32)
 
     def _moments(self, clip: VideoMetadata, grid: Grid) -> Tokens:
         """What stands for one clip. A moment's time is the mean of its first and its last frame's."""

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from verl.errors import AlignmentError
-from verl.models.adapter import ADAPTERS, Expanded, Index, ModelAdapter, PackedRow, Patches
+from verl.models.adapter import ADAPTERS, Expanded, Index, ModelAdapter, PackedRow
+from verl.models.patches import Patches
 from verl.models.positions import text_positions
 from verl.models.segments import register_attention
-from verl.types import Grid, Tokens, VideoClip, VideoMetadata
+from verl.types import Grid, MediaClip, MediaMetadata, Tokens
 
 
 @ADAPTERS.register("qwen3", "qwen2")
@@ -29,13 +30,13 @@ class TextAdapter(ModelAdapter):
         """The text itself."""
         return problem_text
 
-    def grid(self, metadata: VideoMetadata) -> Grid:
+    def grid(self, metadata: MediaMetadata) -> Grid:
         """Always raises AlignmentError."""
         self._refuse()
 
-    def expand(self, collapsed: Tokens, clips: Sequence[VideoMetadata]) -> Expanded:
+    def expand(self, collapsed: Tokens, media: Sequence[MediaMetadata]) -> Expanded:
         """The ids as they are."""
-        if clips:
+        if media:
             self._refuse()
         return Expanded(ids=collapsed, grids=())
 
@@ -51,7 +52,7 @@ class TextAdapter(ModelAdapter):
             self._refuse()
         return text_positions(len(ids))
 
-    def patches(self, clip: VideoClip) -> Patches:
+    def patches(self, clip: MediaClip) -> Patches:
         """Always raises AlignmentError."""
         self._refuse()
 

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
+from verl.errors import ConfigError
 from verl.registry import Registry, nearest
 from verl.types import NotScorable, Record, Verdict
 
@@ -47,13 +49,14 @@ class Grade:
     accuracy: float  # [0, 1]
     is_readable: bool  # the task could read an answer out of it
     is_typed: bool  # it is of the exact form asked for; implies is_readable
+    parts: Mapping[str, float] = field(default_factory=dict)  # more to log, not part of the score
 
 
 UNREADABLE = Grade(accuracy=0.0, is_readable=False, is_typed=False)
 
 
 class Task(ABC, Generic[T]):
-    """One problem_type. T is the parsed ground truth."""
+    """One problem_type. T is the parsed ground truth. Keyword arguments of a subclass are settings with defaults."""
 
     max_chars: ClassVar[int]  # longer candidates are not read
     bare_chars: ClassVar[int] = 64  # longest untagged response that can be an answer
@@ -92,3 +95,22 @@ def find_task(problem_type: str) -> Task[Any] | NotScorable:
         return TASKS[name]
     known = ", ".join(TASKS)
     return NotScorable(reason=f"unknown problem_type {problem_type!r}{nearest(name, TASKS)} (known: {known})")
+
+
+def configure_task(problem_type: str, settings: Mapping[str, Any]) -> Task[Any]:
+    """The task of that name with settings of its own. Raises ConfigError for an unknown name or setting."""
+    default = find_task(problem_type)
+    if isinstance(default, NotScorable):
+        raise ConfigError(default.reason)
+    known = [name for name in inspect.signature(type(default)).parameters]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"{problem_type!r} has no setting {name!r}{nearest(name, known)} (known: {known})")
+    return type(default)(**settings)
+
+
+def seconds_setting(seconds: float) -> float:
+    """A time limit from a configuration. Raises ConfigError unless it is a number from 0.1 to 60."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.1 <= seconds <= 60:
+        raise ConfigError(f"seconds {seconds!r}: a scorer's time limit is a number from 0.1 to 60")
+    return float(seconds)

@@ -4,7 +4,8 @@
 
 A file defines a function and may define REWARD_TYPE ("batch", the default, or "sequential") and REWARD_NAME.
 The function gets one dictionary (sequential) or a list of them (batch) and returns as many dictionaries.
-In: response, response_length, truncated, ground_truth, data_type, problem_type, problem, problem_id, options.
+In: response, response_length, truncated, ground_truth, data_type, problem_type, problem, problem_id, options, and the
+columns tests and partial where a row has them.
 Out: overall, and named parts if any. A part that is None is left out, an overall that is None masks the row.
 """
 
@@ -26,23 +27,18 @@ from verl.types import NotScorable, Record, Score, Verdict
 Row: TypeAlias = Mapping[str, Any]
 
 REWARD_TYPES = ("batch", "sequential")
+TASK_FIELDS = ("tests", "partial")  # columns of a row that tasks of this library read
 
 
 def load_reward(config: RewardConfig) -> Reward:
-    """The reward a configuration asks for: a user's function, or by problem_type when it names none.
+    """The reward a configuration asks for: a user's function, or the Router when it names none; both get the kwargs.
 
     Raises ConfigError for a missing file or function, an unknown REWARD_TYPE or setting.
     """
     kwargs = dict(config.reward_function_kwargs)
     if config.reward_function is not None:
         return FunctionReward(config.reward_function, kwargs)
-    policy = kwargs.pop("format_policy", "answer")
-    if kwargs:
-        raise ConfigError(
-            f"worker.reward.reward_function_kwargs {sorted(kwargs)} need a reward_function; "
-            "the built-in reward takes format_policy only"
-        )
-    return Router(accuracy_weight=config.accuracy_weight, format_weight=config.format_weight, format_policy=policy)
+    return Router(**{"accuracy_weight": config.accuracy_weight, "format_weight": config.format_weight, **kwargs})
 
 
 class FunctionReward:
@@ -130,6 +126,7 @@ def row_of(item: RewardItem) -> dict[str, Any]:
         "problem": record.fields.get("problem_reserved_text") or record.problem,
         "problem_id": record.fields.get("problem_id", record.id),
         "options": list(record.options),
+        **{name: record.fields[name] for name in TASK_FIELDS if name in record.fields},
     }
 
 
@@ -144,6 +141,7 @@ def item_of(row: Row) -> RewardItem:
         problem_type=str(row.get("problem_type") or ""),
         data_type=str(row.get("data_type") or "video"),
         options=tuple(map(str, row.get("options") or ())),
+        fields={name: row[name] for name in TASK_FIELDS if name in row},
     )
     return RewardItem(
         response=str(row["response"]),

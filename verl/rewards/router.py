@@ -5,75 +5,156 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from verl.errors import ConfigError, ContractError
 from verl.registry import nearest
-from verl.rewards.contract import UNREADABLE, Grade, RewardItem, Task, find_task
+from verl.rewards.contract import UNREADABLE, Grade, RewardItem, Task, configure_task, find_task, spelling
 from verl.rewards.format import FormatPolicy, format_score
+from verl.rewards.penalties import OverlongPenalty, RepetitionPenalty
 from verl.scoring.answers import read_answer
 from verl.types import NotScorable, Record, Score, Verdict
 
+P = TypeVar("P", OverlongPenalty, RepetitionPenalty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """What a right answer and the right form are worth."""
+
+    accuracy_weight: float = 0.9
+    format_weight: float = 0.1
+    format_policy: str = "answer"
+
+    def __post_init__(self) -> None:
+        weights = (self.accuracy_weight, self.format_weight)
+        if not all(0 <= weight <= 1 for weight in weights) or sum(weights) > 1 + 1e-9:
+            raise ConfigError(f"accuracy_weight, format_weight {weights}: each in [0, 1], together at most 1")
+        policies = [policy.value for policy in FormatPolicy]
+        if self.format_policy not in policies:
+            hint = nearest(self.format_policy, policies)
+            raise ConfigError(f"unknown format_policy {self.format_policy!r}{hint} (known: {policies})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A task as the configuration wants it."""
+
+    task: Task[Any]
+    weighing: Weighing
+
 
 class Router:
-    """Scores `accuracy_weight` * accuracy + `format_weight` * format, in [0, 1].
+    """Scores `accuracy_weight` * accuracy + `format_weight` * format, in [0, 1], plus the penalties asked for.
 
-    Parts: accuracy, format, and readable (1 when the task could read an answer; its fall is an early alarm).
-    A response cut off by the length limit gets no format score.
+    `tasks` maps a problem_type to settings of its own: accuracy_weight, format_weight, format_policy, and those of the
+    task. Parts: accuracy, format, readable (1 when the task could read an answer; its fall is an early alarm), the
+    penalties, and what the task adds. A response cut off by the length limit gets no format score.
     """
 
     is_sequential = True
 
     def __init__(
-        self, *, accuracy_weight: float = 0.9, format_weight: float = 0.1, format_policy: str = "answer"
+        self,
+        *,
+        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+        overlong_penalty: Mapping[str, Any] | None = None,
+        repetition_penalty: Mapping[str, Any] | None = None,
+        **weighing: Any,
     ) -> None:
-        weights = (accuracy_weight, format_weight)
-        if not all(0 <= weight <= 1 for weight in weights) or sum(weights) > 1 + 1e-9:
-            raise ConfigError(f"accuracy_weight, format_weight {weights}: each in [0, 1], together at most 1")
-        policies = [policy.value for policy in FormatPolicy]
-        if format_policy not in policies:
-            hint = nearest(format_policy, policies)
-            raise ConfigError(f"unknown format_policy {format_policy!r}{hint} (known: {policies})")
-        self._accuracy_weight, self._format_weight = weights
-        self._policy = FormatPolicy(format_policy)
+        self._weighing = _weighing(Weighing(), weighing)
+        self._lanes = dict(self._lane(name, dict(settings)) for name, settings in (tasks or {}).items())
+        self._recent: tuple[Record, Any] | None = None
+        self._overlong = _penalty(OverlongPenalty, "overlong_penalty", overlong_penalty)
+        self._repetition = _penalty(RepetitionPenalty, "repetition_penalty", repetition_penalty)
 
     def score(self, items: Sequence[RewardItem]) -> list[Verdict]:
         """Verdicts for `items`, in order. Raises ContractError when a scorer breaks."""
         return [self._score(item) for item in items]
 
     def _score(self, item: RewardItem) -> Verdict:
-        found = _task_and_truth(item.record)
-        if isinstance(found, NotScorable):
-            return found
-        task, truth = found
-        answer = read_answer(item.response, task.bare_chars)
-        is_worth_reading = 0 < len(answer.text) <= task.max_chars
-        grade = _grade(task, answer.text, truth, item.record) if is_worth_reading else UNREADABLE
+        lane = self._find(item.record)
+        if isinstance(lane, NotScorable):
+            return lane
+        truth = self._truth_of(item.record, lane.task)
+        if isinstance(truth, NotScorable):
+            return truth
+        answer = read_answer(item.response, lane.task.bare_chars)
+        is_worth_reading = 0 < len(answer.text) <= lane.task.max_chars
+        grade = _grade(lane.task, answer.text, truth, item.record) if is_worth_reading else UNREADABLE
         if isinstance(grade, NotScorable):
             return grade
-        form = 0.0 if item.truncated else format_score(answer, grade.is_typed, self._policy)
-        return Score(
-            overall=self._accuracy_weight * grade.accuracy + self._format_weight * form,
-            parts={"accuracy": grade.accuracy, "format": form, "readable": float(grade.is_readable)},
-        )
+        weighing = lane.weighing
+        form = format_score(answer, grade.is_typed, FormatPolicy(weighing.format_policy))
+        form = 0.0 if item.truncated else form
+        parts = {"accuracy": grade.accuracy, "format": form, "readable": float(grade.is_readable), **grade.parts}
+        penalties = self._penalties(item)
+        overall = weighing.accuracy_weight * grade.accuracy + weighing.format_weight * form + sum(penalties.values())
+        return Score(overall=overall, parts=parts | penalties)
+
+    def _find(self, record: Record) -> _Lane | NotScorable:
+        task = find_task(record.problem_type)
+        if isinstance(task, NotScorable):
+            return task
+        return self._lanes.get(type(task)) or _Lane(task, self._weighing)
+
+    def _truth_of(self, record: Record, task: Task[Any]) -> Any:
+        """The parsed ground truth; siblings, which share a record and follow each other, share the parsing."""
+        recent = self._recent
+        if recent is None or recent[0] is not record:
+            recent = self._recent = (record, _truth(task, record))
+        return recent[1]
+
+    def _penalties(self, item: RewardItem) -> dict[str, float]:
+        found = {}
+        if self._overlong is not None:
+            found["overlong"] = self._overlong.of(item.response_length)
+        if self._repetition is not None:
+            found["repetition"] = self._repetition.of(item.response)
+        return found
+
+    def _lane(self, problem_type: str, settings: dict[str, Any]) -> tuple[type[Task[Any]], _Lane]:
+        own = {key: settings.pop(key) for key in [field.name for field in fields(Weighing)] if key in settings}
+        task = configure_task(problem_type, settings)
+        return type(task), _Lane(task, _weighing(self._weighing, own))
 
 
 def validate_answer(record: Record) -> str | None:
     """Why no response to `record` can be scored (unknown problem_type, invalid ground truth), or None."""
-    found = _task_and_truth(record)
+    task = find_task(record.problem_type)
+    found = task if isinstance(task, NotScorable) else _truth(task, record)
     return found.reason if isinstance(found, NotScorable) else None
 
 
-def _task_and_truth(record: Record) -> tuple[Task[Any], Any] | NotScorable:
-    task = find_task(record.problem_type)
-    if isinstance(task, NotScorable):
-        return task
+def _weighing(default: Weighing, settings: Mapping[str, Any]) -> Weighing:
+    known = {field.name: getattr(default, field.name) for field in fields(Weighing)}
+    for name in settings:
+        if name not in known:
+            more = ("tasks", "overlong_penalty", "repetition_penalty")
+            raise ConfigError(f"the built-in reward has no setting {name!r}{nearest(name, [*known, *more])}")
+    return Weighing(**{**known, **settings})
+
+
+def _penalty(kind: type[P], name: str, settings: Mapping[str, Any] | None) -> P | None:
+    if settings is None:
+        return None
+    known = [field.name for field in fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{name} has no setting {key!r}{nearest(str(key), known)} (known: {known})")
     try:
-        truth = task.truth(record)
+        return kind(**settings)
+    except TypeError as error:
+        raise ConfigError(f"{name} {dict(settings)}: {error}") from error
+
+
+def _truth(task: Task[Any], record: Record) -> Any:
+    try:
+        return task.truth(record)
     except Exception as error:
         raise _broken(record, error) from error
-    return truth if isinstance(truth, NotScorable) else (task, truth)
 
 
 def _grade(task: Task[Any], candidate: str, truth: Any, record: Record) -> Grade | NotScorable:
@@ -91,6 +172,6 @@ def _grade(task: Task[Any], candidate: str, truth: Any, record: Record) -> Grade
 
 def _broken(record: Record, error: Exception) -> ContractError:
     return ContractError(
-        f"the scorer of {record.problem_type!r} raised {type(error).__name__} on record {record.id!r} "
+        f"the scorer of {spelling(record.problem_type)!r} raised {type(error).__name__} on record {record.id!r} "
         f"({record.where}): {error}. Wrong answers must score 0; this is a defect of the scorer"
     )

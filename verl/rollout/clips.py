@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from verl.media.source import load as load_clip
-from verl.types import MediaRef, VideoClip
+from verl.types import MediaClip, MediaRef
 
 
 class ClipPool:
     """Clips by cache key, held while anyone wants them. Threads read them, so that generation goes on meanwhile."""
 
-    def __init__(self, load: Callable[[MediaRef], VideoClip] = load_clip) -> None:
+    def __init__(self, load: Callable[[MediaRef], MediaClip] = load_clip) -> None:
         self._load = load
-        self._clips: dict[str, asyncio.Task[VideoClip]] = {}
+        self._clips: dict[str, asyncio.Task[MediaClip]] = {}
         self._wanted: Counter[str] = Counter()
         self._loads: Counter[str] = Counter()  # since the last `drain`
 
@@ -33,7 +33,7 @@ class ClipPool:
                 del self._wanted[ref.key]
                 self._clips.pop(ref.key, None)
 
-    async def load(self, ref: MediaRef) -> VideoClip:
+    async def load(self, ref: MediaRef) -> MediaClip:
         """A wanted clip; whoever asks while another is reading it waits for that. Raises MediaError."""
         if ref.key not in self._clips:
             self._loads[ref.key] += 1

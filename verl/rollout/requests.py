@@ -12,23 +12,33 @@ import numpy as np
 
 from verl.errors import AlignmentError
 from verl.rollout.engine import SamplingPlan
-from verl.types import Prompt, Tokens, VideoClip, VideoMetadata
+from verl.types import ImageClip, MediaClip, Prompt, Tokens, VideoMetadata
 
 
-def build_request(prompt: Prompt, clips: Sequence[VideoClip]) -> dict[str, Any]:
+def build_request(prompt: Prompt, clips: Sequence[MediaClip]) -> dict[str, Any]:
     """A vLLM prompt. `clips` are those of `prompt.media`, in order, already sampled and resized.
 
     The ids are the collapsed ones: vLLM expands each placeholder itself, and would expand expanded ones
     again.
     """
     request: dict[str, Any] = {"prompt_token_ids": prompt.collapsed_ids.tolist()}
-    if clips:
-        request["multi_modal_data"] = {
-            "video": [(clip.frames.transpose(0, 2, 3, 1), _metadata(clip.metadata)) for clip in clips]
-        }
-        request["multi_modal_uuids"] = {"video": [ref.key for ref in prompt.media]}
-        request["mm_processor_kwargs"] = {"do_resize": False, "do_sample_frames": False}
+    if not clips:
+        return request
+    data: dict[str, list[Any]] = {}
+    uuids: dict[str, list[str]] = {}
+    for ref, clip in zip(prompt.media, clips, strict=True):
+        data.setdefault(ref.kind, []).append(_item(clip))
+        uuids.setdefault(ref.kind, []).append(ref.key)
+    request["multi_modal_data"] = data
+    request["multi_modal_uuids"] = uuids
+    request["mm_processor_kwargs"] = {"do_resize": False} | ({"do_sample_frames": False} if "video" in data else {})
     return request
+
+
+def _item(clip: MediaClip) -> Any:
+    """An image [H, W, 3], or frames [F, H, W, 3] with what is known about them."""
+    frames = clip.frames.transpose(0, 2, 3, 1)
+    return frames[0] if isinstance(clip, ImageClip) else (frames, _metadata(clip.metadata))
 
 
 def _metadata(metadata: VideoMetadata) -> dict[str, Any]:

@@ -37,6 +37,14 @@ _AFTER_TEXT = re.compile(r"(.*) \((?:(?:option|answer|choice) )?([A-Za-z])\)", r
 _NEGATION = re.compile(r"(?:is |are |was )?(?:not|never|incorrect|wrong|false)\b|isn't\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[\s,;/|&+.:()\[\]]+|\b(?:or|and|maybe|perhaps)\b", re.IGNORECASE)
 _JOIN = re.compile(r"(?:or|and)\b|[/|&,;]", re.IGNORECASE)
+_PREFIX_OF_SEVERAL = re.compile(
+    r"(?:the )?(?:correct |right |final )*(?:answers|options|choices|answer|option)(?: are| is)?(?: ?[:=])? ",
+    re.IGNORECASE,
+)
+_RUN = re.compile(r"[A-Z]{2,26}")
+_BEFORE_LABEL = re.compile(r"(?<![\w'])(?=[(\[]?[A-Z][.):\]]\s\S)")
+_BETWEEN = re.compile(r"\s*(?:[,;/&+\u3001]|\band\b)\s*|\s(?=[A-Z]\b)", re.IGNORECASE)
+_ENDS = re.compile(r"[\s,;]*(?:\band)?[\s,;]*$", re.IGNORECASE)
 _LATER_LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])[.):\]]\s\S")
 
 
@@ -69,6 +77,24 @@ class Options:
             if letter or prefix is None:
                 return letter
             text = text[prefix.end() :]
+        return None
+
+    def pick_all(self, answer: str) -> frozenset[str] | None:
+        """The letters of a list: "A,C", "AC", "A and C", ["A", "C"], labelled or bare texts; None for anything else.
+
+        A letter that is no option, or that occurs twice, spoils the list.
+        """
+        if letter := self.pick(answer):
+            return frozenset(letter)
+        lines = [line for line in answer.splitlines() if line.strip()] if len(answer) <= MAX_CHARS else []
+        text = normalize(unwrap(";".join(lines)))
+        text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        text = _PREFIX_OF_SEVERAL.sub("", text, count=1) if _PREFIX_OF_SEVERAL.match(text) else text
+        for parts in (list(text) if _RUN.fullmatch(text) else [], _labelled_parts(text), _BETWEEN.split(text)):
+            letters = [self.pick(part) for part in parts[: len(self.texts) + 1] if part]
+            found = frozenset(letter for letter in letters if letter)
+            if 0 < len(found) == len(letters):
+                return found
         return None
 
     def _read(self, text: str) -> str | None:
@@ -134,3 +160,9 @@ class Options:
 
 def _plain(text: str) -> str:
     return normalize(text).casefold().rstrip(".!\u3002 ")
+
+
+def _labelled_parts(text: str) -> list[str]:
+    """`text` cut before each label such as "B. "; empty with fewer than two of them."""
+    parts = [_ENDS.sub("", part) for part in _BEFORE_LABEL.split(text)]
+    return [part for part in parts if part] if len(parts) > 2 else []

@@ -4,24 +4,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from verl.scoring.objects import MAX_CHARS, read_number, read_value
 from verl.scoring.text import normalize
 
-MAX_CHARS = 64_000
 MAX_PHRASE_CHARS = 128
 MAX_SPANS = 1_000
-MAX_SECONDS = 1e12
 POINT_WIDTH = 0.5  # seconds given to an instant, so that it can be hit
 
 Span: TypeAlias = tuple[float, float]
 
-_DECIMAL = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 _TIME = re.compile(
     r"(?<![\w.:])(?:(?:(\d{1,2}):)?(\d{1,3}):)?(\d{1,15}(?:\.\d{1,15})?)(?![\d:])"
     r"(?=\s?(?:s|secs?|seconds?)\b|\W|$)",
@@ -50,11 +47,9 @@ def read_spans(source: object, *, allow_points: bool = False) -> SpanReading | N
     text = source.strip()
     if len(text) > MAX_CHARS:
         return None
-    if "{" in text:
-        value, is_whole = _only_object(text)
+    if "{" in text or text.startswith("["):
+        value, is_whole = read_value(text)
         return _from_json(value, allow_points, is_object=is_whole)
-    if text.startswith("["):
-        return _from_json(_loads(text), allow_points, is_object=False)
     return _from_json(_phrase(text), allow_points, is_object=False)
 
 
@@ -69,35 +64,6 @@ def temporal_iou(prediction: Sequence[Span], truth: Sequence[Span]) -> float:
     union = _length(_merge([*ours, *theirs]))
     shared = _length(ours) + _length(theirs) - union
     return min(1.0, max(0.0, shared / union)) if union > 0 else 0.0
-
-
-def _only_object(text: str) -> tuple[Any, bool]:
-    start = text.index("{")
-    try:
-        value, end = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None, False
-    return (None, False) if "{" in text[end:] else (value, start == 0 and end == len(text))
-
-
-def _loads(text: str) -> Any:
-    try:
-        return _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) != len(dict(pairs)):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant, object_pairs_hook=_unique_keys)
 
 
 def _phrase(text: str) -> list[float] | None:
@@ -124,18 +90,10 @@ def _from_json(value: Any, allow_points: bool, *, is_object: bool) -> SpanReadin
 def _span(pair: Any, allow_points: bool) -> Span | None:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         return None
-    start, end = _seconds(pair[0]), _seconds(pair[1])
+    start, end = read_number(pair[0]), read_number(pair[1])
     if start is None or end is None or start > end or (start == end and not allow_points):
         return None
     return start, end
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, str):
-        value = float(value) if _DECIMAL.fullmatch(value.strip()) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_SECONDS:
-        return None
-    return float(value) if math.isfinite(value) else None
 
 
 def _widen(spans: Sequence[Span]) -> list[Span]:

@@ -112,7 +112,8 @@ class RayCrew(Generic[T, R]):
                     yield from self._collect(machine, ref)
                     if machine in self._machines:
                         waiting[machine.office.next.remote()] = machine
-            ray.wait([machine.office.close.remote() for machine in self._machines], timeout=CLOSE_SECONDS)
+            closing = [machine.office.close.remote() for machine in self._machines if machine.is_ready]
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
         finally:
             for machine in self._machines:
                 ray.kill(machine.office)

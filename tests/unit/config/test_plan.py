@@ -3,7 +3,7 @@
 import pytest
 
 from verl.config.load import load
-from verl.config.plan import Plan, num_training_steps, video_spec
+from verl.config.plan import Plan, image_spec, num_training_steps, video_spec
 from verl.config.trainer import Config
 
 
@@ -64,3 +64,18 @@ def test_validation_reads_videos_as_training_does_unless_told_otherwise():
     assert (train.fps, train.total_pixels, train.max_frames) == (2.0, None, 16)
     assert (val.fps, val.total_pixels, val.max_frames) == (1.0, 999, 16)
     assert video_spec(Config().data, 32, train=True) == video_spec(Config().data, 32, train=False)
+
+
+def test_images_have_limits_of_their_own_that_fall_back_key_by_key():
+    arguments = ["data.min_pixels=10", "data.image_max_pixels=50", "data.video_max_pixels=70"]
+    spec = image_spec(load(arguments).data, 28, train=True)
+    assert (spec.min_pixels, spec.max_pixels, spec.align) == (10, 50, 28)
+    spec = image_spec(load(["data.min_pixels=null", "data.max_pixels=null"]).data, 32, train=True)
+    assert (spec.min_pixels, spec.max_pixels) == (4 * 32 * 32, 64 * 32 * 32)
+
+
+def test_validation_reads_images_as_training_does_unless_told_otherwise():
+    config = load(["data.image_max_pixels=999999", "data.val_image_min_pixels=300000"]).data
+    train, val = (image_spec(config, 32, train=which) for which in (True, False))
+    assert (train.min_pixels, train.max_pixels) == (262144, 999999)
+    assert (val.min_pixels, val.max_pixels) == (300000, 999999)

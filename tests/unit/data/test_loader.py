@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from verl.config.load import load
-from verl.data.loader import Order, PromptLoader, build_loader
+from verl.data.loader import PromptLoader, build_loader
+from verl.data.order import Order
 from verl.errors import CheckpointError, DataError
 from verl.types import Prompt, Record
 

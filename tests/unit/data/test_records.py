@@ -1,6 +1,7 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from verl.config.load import load
-from verl.data.files import list_files, read_rows
-from verl.data.records import RowFormat, read_records
-from verl.data.validate import RecordCheck
+from verl.data.checks import RecordCheck
+from verl.data.files import Row, list_files, read_rows
+from verl.data.records import RowFormat, read_records, read_sources
 from verl.errors import DataError
 
 ROW: dict[str, Any] = {"problem": "Why?", "answer": "A", "problem_type": "multiple choice"}
@@ -83,6 +84,7 @@ def test_relative_paths_start_at_their_folder_and_absolute_ones_stay(tmp_path):
         ({"videos": ["v"]}, "video"),
         ({"videos": "v"}, "video"),
         ({"images": ["i"]}, "image"),
+        ({"images": ["i"], "videos": ["v"]}, "video"),
     ],
 )
 def test_the_media_themselves_say_what_kind_of_row_it_is(tmp_path, media, kind: str):
@@ -99,6 +101,7 @@ def test_the_media_themselves_say_what_kind_of_row_it_is(tmp_path, media, kind: 
         ({"offline_output": "x", "has_offline_trajectory": False}, ()),
         ({"offline_output": "", "has_offline_trajectory": False}, ()),
         ({"offline_output": None, "has_offline_trajectory": None}, ()),
+        ({"offline_output": ["x"], "has_offline_trajectory": 0}, ()),
     ],
 )
 def test_offline_responses_are_read(tmp_path, fields, responses):
@@ -124,9 +127,12 @@ def test_answers_are_kept_as_written(tmp_path, answer: Any):
         (ROW | {"problem_type": 3}, "column 'problem_type' should hold text, it holds 3"),
         (ROW | {"options": "A B"}, "column 'options' should hold a list of text, it holds 'A B'"),
         (ROW | {"options": [1]}, "column 'options' should hold a list of text, it holds [1]"),
-        (ROW | {"videos": [{"bytes": "x"}]}, "column 'videos' should hold a list of text"),
+        (ROW | {"videos": [3]}, "column 'videos' should hold a list of text"),
+        (ROW | {"images": [{"bytes": "x"}]}, "column 'images' holds the media themselves; write them to files"),
         (ROW | {"videos": ["https://a/b.mp4"]}, "is an address; download it"),
         (ROW | {"has_offline_trajectory": True}, "column 'offline_output' is empty"),
+        (ROW | {"has_offline_trajectory": "no"}, "column 'has_offline_trajectory' should hold true or false"),
+        (ROW | {"offline_output": ["x", " "]}, "column 'offline_output' holds an empty response"),
     ],
 )
 def test_a_bad_column_names_file_line_and_column(tmp_path, row: dict[str, Any], message: str):
@@ -182,7 +188,7 @@ def test_several_files_are_read_in_the_order_given(tmp_path):
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
     (tmp_path / "r.json").write_text("\ufeff" + json.dumps([ROW]))
-    assert [row.fields for row in read_rows(tmp_path / "r.json")] == [ROW]
+    assert [row.fields for row in read_rows(tmp_path / "r.json") if isinstance(row, Row)] == [ROW]
 
 
 def test_the_first_twenty_problems_are_listed_and_all_are_counted(tmp_path):
@@ -195,12 +201,13 @@ def test_the_first_twenty_problems_are_listed_and_all_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("problem", "media", "message"),
     [
-        ("Why?", {"videos": ["v.mp4"]}, "the problem holds 0 <video> for 1 video; write one <video> where"),
         ("<video> Why?", {}, "the problem holds 1 <video> for 0 videos; write"),
         ("<video><video> Why?", {"videos": ["v.mp4"]}, "the problem holds 2 <video> for 1 video;"),
         ("<video> Why?", {"videos": ["no.mp4"]}, "there is no video "),
-        ("Why?", {"images": ["i.png"]}, "images are not supported yet"),
-        ("<image> Why?", {}, "images are not supported yet"),
+        ("<image> Why?", {}, "the problem holds 1 <image> for 0 images; write one <image> where each image goes"),
+        ("<video> Why?", {"images": ["i.png"]}, "the problem holds 1 <video> for 0 videos;"),
+        ("<image> Why?", {"images": ["i.png"]}, "there is no image "),
+        ("Why?", {"data_type": "image"}, "data_type is 'image', but there is no image"),
         ("Why?", {"data_type": "video"}, "data_type is 'video', but there is no video"),
     ],
 )
@@ -226,3 +233,82 @@ def test_the_reward_may_object_to_a_ground_truth(tmp_path):
 def test_shape_and_media_problems_come_in_one_report(tmp_path):
     message = refusal(lines(tmp_path / "r.jsonl", {"problem": "x"}, ROW | {"problem": "<video>"}), check=RecordCheck())
     assert message.startswith("2 problems") and "r.jsonl:1" in message and "r.jsonl:2" in message
+
+
+def placed(tmp_path, **row: Any) -> str:
+    (record,) = read_records([lines(tmp_path / "r.jsonl", ROW | row)], RowFormat(), None)
+    return record.problem
+
+
+def test_media_without_a_place_go_to_the_front_in_the_row_s_order(tmp_path):
+    assert placed(tmp_path, videos=["v"]) == "<video>Why?"
+    assert placed(tmp_path, videos=["v"], images=["i", "j"]) == "<video><image><image>Why?"
+    assert placed(tmp_path, images=["i", "j"], videos=["v"]) == "<image><image><video>Why?"
+    assert placed(tmp_path, problem="Why <image>?", videos=["v", "w"], images=["i"]) == "<video><video>Why <image>?"
+
+
+def test_media_with_a_place_stay_there_options_included(tmp_path):
+    assert placed(tmp_path, problem="<image>, <video>", videos=["v"], images=["i"]) == "<image>, <video>"
+    assert placed(tmp_path, options=["A. <image>", "B. <image>"], images=["i", "j"]) == "Why?"
+    (tmp_path / "i.png").touch()
+    row = ROW | {"options": ["A. <image>", "B. <image>"], "images": ["i.png"]}
+    location = lines(tmp_path / "r.jsonl", row)
+    assert "holds 2 <image> for 1 image;" in refusal(location, RowFormat(image_root=str(tmp_path)), RecordCheck())
+
+
+def test_rows_whose_media_were_placed_are_counted_once(tmp_path, caplog):
+    rows = [ROW | {"videos": ["v"]}, ROW, ROW | {"images": ["i"]}, ROW | {"problem": "<video>", "videos": ["v"]}]
+    with caplog.at_level(logging.WARNING):
+        records = read_records([lines(tmp_path / "r.jsonl", *rows)], RowFormat())
+    assert [message for message in caplog.messages if "put at the front" in message] == [
+        "2 of 4 rows do not say where their media go: these are put at the front, beginning with r.jsonl:1"
+    ]
+    assert records[0].fields["problem"] == "Why?"
+
+
+def test_all_bad_lines_of_a_file_come_in_one_report(tmp_path):
+    (tmp_path / "r.jsonl").write_text('{"a"\n' + json.dumps(ROW) + "\n3\n" + json.dumps({"problem": "x"}) + "\n")
+    message = refusal(str(tmp_path / "r.jsonl"))
+    assert message.startswith("3 problems")
+    assert all(where in message for where in ("r.jsonl:1: not JSON", "r.jsonl:3: a row must be", "r.jsonl:4: there is"))
+
+
+def test_sources_stay_apart_and_an_empty_one_is_named(tmp_path):
+    files = [lines(tmp_path / f"{name}.jsonl", *[ROW] * count) for name, count in (("a", 2), ("b", 1))]
+    assert [len(records) for records in read_sources(files, RowFormat())] == [2, 1]
+    with pytest.raises(DataError, match=r"none\.jsonl: there are no rows"):
+        read_sources([*files, lines(tmp_path / "none.jsonl")], RowFormat())
+    with pytest.raises(DataError, match="no file"):
+        read_sources([], RowFormat())
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """A Hugging Face cache that holds one dataset, as huggingface_hub lays it out."""
+    root = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(root))
+    snapshot = root / "datasets--owner--clips" / "snapshots" / ("0" * 40)
+    (snapshot / "data").mkdir(parents=True)
+    (root / "datasets--owner--clips" / "refs").mkdir()
+    (root / "datasets--owner--clips" / "refs" / "main").write_text("0" * 40)
+    (snapshot / "README.md").touch()
+    (snapshot / "dataset_infos.json").write_text("{}")
+    for split in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        pq.write_table(pa.Table.from_pylist([ROW | {"problem": split}]), snapshot / "data" / f"{split}.parquet")
+    return snapshot
+
+
+def test_a_dataset_of_the_hub_is_read_from_the_local_cache(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(read_records(["owner/clips"], RowFormat())) == 3
+    problems = [record.problem for record in read_records(["owner/clips@train"], RowFormat())]
+    assert problems == ["train-00000-of-00002", "train-00001-of-00002"]
+    with pytest.raises(DataError, match=r"owner/clips@val: no .* file for it there"):
+        list_files("owner/clips@val")
+    with pytest.raises(DataError, match="run: hf download --repo-type dataset owner/other"):
+        list_files("owner/other@train")
+
+
+def test_a_copy_of_such_a_dataset_is_read_like_it(hub):
+    assert [file.parent.name for file in list_files(str(hub))] == ["data"] * 3
+    assert len(list_files(f"{hub}@test")) == 1

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests import rows, world
 from tests.policy_world import FAR, World
-from verl.errors import AlignmentError, ConfigError, DataError
+from verl.errors import AlignmentError, ConfigError, DataError, MediaError
 from verl.fsdp.packing import plan
 from verl.models.adapter import ModelAdapter, load_adapter
-from verl.types import Trajectory
+from verl.types import MediaRef, Trajectory, VideoClip
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +139,34 @@ def test_a_clip_that_changed_since_the_prompt_was_made_is_fatal(adapter: ModelAd
         made.packer.pack(found, ((0,),))
 
 
+def test_the_size_of_a_micro_batch_is_told_before_it_is_made(adapter: ModelAdapter) -> None:
+    made = World(adapter)
+    first, second = made.clip("a"), made.clip("b", frames=3)
+    found = [
+        *made.rows(made.prompt("one", first, second, first), 0, [4, 1]),
+        *made.rows(made.prompt("two", second), 1, [3]),
+        *made.rows(made.prompt("three"), 2, [3]),
+    ]
+    (bin_,) = made.packer.plan(found, FAR)
+    told = made.packer.num_bytes(found, bin_)
+    assert made.reader.opens == 0
+    assert told == sum(patches.values.nbytes for patches in made.packer.pack(found, bin_).row.media) > 0
+
+
+def test_a_clip_that_cannot_be_read_is_told_with_its_record(adapter: ModelAdapter) -> None:
+    made = World(adapter)
+    found = made.rows(made.prompt("one", made.clip("a")), 0, [2])
+
+    def fail(ref: MediaRef) -> VideoClip:
+        raise MediaError(f"{ref.path} is truncated")
+
+    made.reader.load = fail
+    with pytest.raises(MediaError, match=r"^test:one: a\.mp4 is truncated$"):
+        made.packer.pack(found, ((0,),))
+
+
 def test_patches_are_made_once_and_held_within_the_bound(adapter: ModelAdapter) -> None:
-    size = 2 * 4 * 4 * (3 * 2 * 16 * 16) * 4  # moments, rows and columns of patches, numbers in each, bytes
+    size = 2 * 4 * 4 * (3 * 2 * 16 * 16)  # moments, rows and columns of patches, bytes in each
     made = World(adapter, max_bytes=2 * size)
     clips = [made.clip(key) for key in "abc"]
     for clip in (clips[0], clips[1], clips[0], clips[2]):

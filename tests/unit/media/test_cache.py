@@ -3,17 +3,20 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from tests.unit.media.clips import SPEC, make_clip, source_of, stored
 from tests.videos import VideoRecipe, numbered_video
-from verl.errors import MediaError
+from verl.errors import ConfigError, MediaError
 from verl.media import cache as caching
-from verl.media.cache import ClipCache
+from verl.media import codec, storage
+from verl.media.cache import ClipCache, Kind
 from verl.media.decode import decode
-from verl.media.entry import PAGE, read_header, verify
+from verl.media.entry import PAGE, EntryMissing, read_header, verify
 from verl.media.spec import source_id
 
 
@@ -41,10 +44,7 @@ def test_a_clip_comes_back_as_it_went_in(cache, written, spec):
 def test_frames_are_mapped_and_writing_to_them_leaves_the_entry_alone(cache, written):
     path, _ = written
     frames = cache.load(path).frames
-    base = frames
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    assert isinstance(base, np.memmap)
+    assert storage.is_mapped(frames)
     before = path.read_bytes()
     frames[:] = 7
     assert path.read_bytes() == before
@@ -111,11 +111,151 @@ def test_an_entry_of_another_spec_is_refused_with_the_command_that_builds_the_ri
         cache.load(path, wanted)
 
 
-def test_a_file_of_another_format_is_refused(cache, written):
-    path, _ = written
+def test_a_file_of_another_format_is_refused(cache, written, tmp_path):
+    path, clip = written
     path.write_bytes(path.read_bytes().replace(b"verl-clip", b"else-clip"))
     with pytest.raises(MediaError, match="else-clip"):
         cache.load(path)
+    save_file({"frames": clip.frames}, path)
+    with pytest.raises(MediaError, match="not a whole cache entry"):
+        cache.load(path)
+
+
+def test_no_number_of_the_header_can_change_unseen(cache, written):
+    path, _ = written
+    data = path.read_bytes()
+    place = data.index(b"timestamps")
+    digit = next(i for i in range(place, place + 100) if data[i : i + 1] in b"123456789")
+    path.write_bytes(data[:digit] + b"0" + data[digit + 1 :])
+    with pytest.raises(MediaError, match="its header has changed"):
+        cache.load(path)
+
+
+def test_an_entry_under_another_name_than_its_own_is_read_but_not_found(cache, written, spec):
+    path, _ = written
+    key = "0" * 32
+    cache.entry_path(key).parent.mkdir()
+    path.rename(cache.entry_path(key))
+    assert cache.find(path.stem) is None
+    with pytest.raises(EntryMissing):
+        cache.load(path)
+
+
+def test_a_network_file_system_is_read_and_a_local_one_mapped(cache, written, monkeypatch):
+    path, clip = written
+    assert storage.is_mapped(cache.load(path).frames)
+    monkeypatch.setattr(storage, "on_network", lambda descriptor: True)
+    monkeypatch.setattr(storage, "READ_BYTES", 1000)
+    frames = cache.load(path).frames
+    assert not storage.is_mapped(frames)
+    assert np.array_equal(frames, clip.frames)
+    frames[:] = 0
+    assert np.array_equal(cache.load(path).frames, clip.frames)
+
+
+@pytest.mark.parametrize(("kind", "network"), [(0x6969, True), (0x0BD00BD0, True), (0xEF53, False), (None, True)])
+def test_the_file_system_is_told_by_its_magic_number(monkeypatch, tmp_path, kind, network):
+    monkeypatch.setattr(storage, "_KNOWN", {})
+    monkeypatch.setattr(storage, "_file_system", lambda descriptor: kind)
+    with (tmp_path / "file").open("wb") as file:
+        assert storage.on_network(file.fileno()) is network
+
+
+def test_the_magic_number_of_proc_is_known():
+    with Path("/proc/self/stat").open("rb") as file:
+        assert storage._file_system(file.fileno()) == 0x9FA0
+
+
+def test_a_file_that_ends_while_it_is_read_is_an_error(tmp_path):
+    (tmp_path / "short").write_bytes(b"12345")
+    with (tmp_path / "short").open("rb", buffering=0) as file, pytest.raises(EOFError):
+        storage.read(file, 2, 4)
+
+
+def test_a_read_only_cache_is_read(cache, written):
+    path, clip = written
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    try:
+        frames = cache.load(path).frames
+        frames[0] = 0
+        assert np.array_equal(cache.load(path).frames, clip.frames)
+    finally:
+        path.parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", sorted(codec.CODECS))
+def test_packed_entries_come_back_as_the_codec_promises(tmp_path, name):
+    clip = make_clip(frames=5, height=64, width=96)
+    lossy = name if codec.CODECS[name].lossy else None
+    cache = ClipCache(tmp_path, codec.RAW if lossy else name)
+    path = stored(cache, clip=clip, spec=replace(SPEC, lossy=lossy))
+    header, again = read_header(path), cache.load(path)
+    assert header.codec == name
+    assert len(header.blocks) == 5
+    assert path.stat().st_size < clip.frames.nbytes
+    assert again.metadata == clip.metadata
+    assert np.array_equal(again.frames, codec.as_stored(clip, lossy).frames)
+    assert np.array_equal(again.frames, clip.frames) is (lossy is None)
+    difference = np.abs(again.frames.astype(int) - clip.frames)
+    assert difference.mean() < 4
+    assert load_file(path)["packed"].nbytes == header.payload_bytes
+    verify(path)
+
+
+def test_lossy_pixels_have_a_key_of_their_own_and_lossless_packing_has_not(tmp_path):
+    raw = stored(ClipCache(tmp_path / "raw"))
+    packed = stored(ClipCache(tmp_path / "packed", "zrow"))
+    lossy = stored(ClipCache(tmp_path / "raw"), spec=replace(SPEC, lossy="jpeg95-444"))
+    assert raw.name == packed.name != lossy.name
+
+
+def test_a_codec_is_lossy_by_name_only(tmp_path):
+    for asked in ("jpeg95-444", "zro"):
+        with pytest.raises(ConfigError, match=r"changes pixels|did you mean 'zrow'"):
+            ClipCache(tmp_path, asked)
+    for lossy in ("zrow", "jpeg95"):
+        with pytest.raises(ConfigError, match=r"loses nothing|did you mean 'jpeg95"):
+            codec.check_storage(codec.RAW, lossy)
+
+
+def test_recoding_changes_the_bytes_and_neither_pixels_nor_provenance(tmp_path):
+    clip, source = make_clip(), source_of("/videos/a.mp4")
+    path = ClipCache(tmp_path).write(SPEC.cache_key(source), clip, SPEC, source, origin="elsewhere")
+    raw = path.read_bytes()
+    assert ClipCache(tmp_path, "zrow").recode(path).codec == "zrow"
+    assert path.stat().st_size < len(raw)
+    assert np.array_equal(ClipCache.load(path, SPEC).frames, clip.frames)
+    ClipCache(tmp_path).recode(path)
+    assert path.read_bytes() == raw
+    assert read_header(path).tools["origin"] == "elsewhere"
+
+
+def test_members_are_the_files_of_a_cache_and_no_others(cache, written, video, spec, tmp_path):
+    path, _ = written
+    folder = path.parent
+    cache.record_failure(path.stem, source_id(video), "no")
+    unfinished = folder / f".{path.stem}.host.with.dots.12.0123abcd.tmp"
+    unfinished.touch()
+    strangers = ["notes.txt", "a.safetensors", f"{path.stem}.mp4", f"{'0' * 32}.safetensors", f".{path.stem}.tmp"]
+    for name in strangers:
+        (folder / name).touch()
+    (cache.root / path.name).touch()
+    (folder / f"{folder.name}{'1' * 30}.safetensors").symlink_to(video)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / f"{'f' * 32}.safetensors").touch()
+    (cache.root / "ff").symlink_to(tmp_path / "elsewhere")
+    found = {one.path: one.kind for one in cache.members()}
+    failed = folder / f"{path.stem}.fail.json"
+    assert found == {path: Kind.ENTRY, failed: Kind.FAILURE, unfinished: Kind.UNFINISHED}
+
+
+def test_a_damaged_failure_record_lets_the_video_be_tried_again(cache, video, spec):
+    source = source_id(video)
+    key = spec.cache_key(source)
+    cache.record_failure(key, source, "no")
+    (cache.root / key[:2] / f"{key}.fail.json").write_bytes(b"{")
+    assert cache.failure(key) is None
 
 
 def test_a_key_of_another_clip_is_refused(cache, video, spec):

@@ -50,7 +50,7 @@ def world(tmp_path):
 def arguments(root, name="rows.jsonl"):
     places = {"input_file": name, "output_dir": "cache", "output_file": "out/cached.jsonl", "image_dir": "videos"}
     flags = [part for flag, place in places.items() for part in (f"--{flag}", str(root / place))]
-    return [*flags, "--video_max_pixels", "9216", "--workers", "1"]
+    return [*flags, "--video_max_pixels", "9216", "--workers", "1", "--keep_free_gb", "0"]
 
 
 def read(path):
@@ -85,6 +85,50 @@ def test_errors_may_be_skipped_and_arrays_are_read(world, script, capsys):
     assert "5 rows written" in capsys.readouterr().out
     assert script.main(arguments(root, "rows.json")) == 1
     assert "2 found in the cache" in capsys.readouterr().out
+
+
+def test_failures_are_summarised_by_reason(world, script, capsys):
+    root, _ = world
+    script.main(arguments(root))
+    printed = capsys.readouterr().out
+    assert "  1 x " in printed
+    assert f"(first: {root / 'videos' / 'broken.mp4'})" in printed
+
+
+def test_a_disk_too_full_has_its_own_exit_code_and_leaves_the_last_rows_alone(world, script, capsys):
+    root, _ = world
+    (root / "out").mkdir()
+    (root / "out" / "cached.jsonl").write_text("from before")
+    assert script.main([*arguments(root), "--keep_free_gb", "1e9"]) == script.DISK_FULL
+    assert "stopped before the disk was full" in (said := capsys.readouterr().err)
+    assert "the 3 clips left need about" in said
+    assert (root / "out" / "cached.jsonl").read_text() == "from before"
+
+
+def test_the_input_is_not_overwritten(world, script, capsys):
+    root, rows = world
+    flags = [*arguments(root), "--output_file", str(root / "rows.jsonl")]
+    assert script.main(flags) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert read(root / "rows.jsonl") == rows
+
+
+def test_an_interrupt_is_told_apart_and_loses_nothing(world, script, capsys, monkeypatch):
+    root, _ = world
+
+    def interrupted(plan, hire):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "preprocess", interrupted)
+    assert script.main(arguments(root)) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_videos_that_are_no_paths_are_named_by_their_row(world, script, capsys):
+    root, rows = world
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"videos": [["a.png"]]}]))
+    assert script.main(arguments(root)) == 1
+    assert "row 7: videos must be" in capsys.readouterr().err
 
 
 def test_a_clean_run_removes_the_list_of_failures(world, script):

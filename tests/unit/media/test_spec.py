@@ -1,8 +1,12 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,8 @@ from verl.errors import ConfigError, ContractError, MediaError
 from verl.media import spec as rules
 from verl.types import VideoSpec
 
+ROOT = Path(__file__).parents[3]
+SAMPLERS = ("qwen_utils", "hf_qwen3", "hf_qwen2")
 SPEC = VideoSpec(fps=2.0, max_frames=128, min_pixels=4096, max_pixels=65536)
 
 
@@ -61,9 +67,83 @@ def test_odd_limits_are_made_even():
     assert len(rules.plan_frames(replace(SPEC, min_frames=5), 30, 30.0)) == 6
 
 
-def test_a_single_frame_is_refused():
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_short_videos_keep_what_they_have(sampler, total):
+    spec = replace(SPEC, sampler=sampler)
+    expected = {1: (0,), 2: (0, 1), 3: {"qwen_utils": (0, 2), "hf_qwen3": (0, 1, 2), "hf_qwen2": (0, 1)}[sampler]}
+    assert rules.plan_frames(spec, total, 30.0) == expected[total]
+    assert rules.plan_size(spec, 1, 480, 640) == rules.plan_size(spec, 2, 480, 640)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_less_than_two_frames_of_more_are_refused(sampler):
+    with pytest.raises(MediaError, match=r"too few.*raise fps or min_frames"):
+        rules.plan_frames(replace(SPEC, sampler=sampler, min_frames=0, fps=0.1), 30, 30.0)
     with pytest.raises(MediaError, match="too few"):
-        rules.plan_frames(SPEC, 1, 30.0)
+        rules.plan_frames(replace(SPEC, sampler=sampler), 0, 30.0)
+
+
+@given(
+    sampler=st.sampled_from(SAMPLERS),
+    total=st.integers(1, 500_000),
+    fps=st.floats(0.5, 240),
+    wanted=st.floats(0.1, 60),
+    limits=st.tuples(st.integers(2, 16), st.integers(2, 768)),
+)
+def test_every_rule_draws_ascending_frames_of_the_video_within_its_limits(sampler, total, fps, wanted, limits):
+    least, most = limits
+    spec = replace(SPEC, sampler=sampler, fps=wanted, min_frames=least, max_frames=most)
+    chosen = rules.plan_frames(spec, total, fps)
+    assert chosen[0] == 0
+    assert chosen[-1] < total
+    assert all(before < after for before, after in pairwise(chosen))
+    assert min(total, least, most) - 1 <= len(chosen) <= min(total, most)
+    assert len(chosen) % 2 == 0 or total == 1 or sampler == "hf_qwen3"
+    assert len(rules.plan_frames(replace(spec, fps=2 * wanted), total, fps)) >= len(chosen)
+
+
+@given(
+    sampler=st.sampled_from(SAMPLERS),
+    frames=st.integers(1, 1200),
+    height=st.integers(1, 3000),
+    width=st.integers(1, 3000),
+    least=st.integers(1, 300_000),
+    budget=st.integers(1000, 20_000_000),
+)
+def test_no_rule_exceeds_the_total_without_an_error(sampler, frames, height, width, least, budget):
+    spec = replace(SPEC, sampler=sampler, min_pixels=least, max_pixels=least + 1_000_000, total_pixels=budget)
+    try:
+        chosen = rules.plan_size(spec, frames, height, width)
+    except MediaError as error:
+        assert "budget" in str(error) or "aspect ratio" in str(error)
+        return
+    assert all(side > 0 and side % spec.align == 0 for side in chosen)
+    odd = frames % 4 == 1 and sampler == "hf_qwen3"  # which counts one frame less, as its processor does
+    assert max(frames - odd, 2) * math.prod(chosen) <= 2 * budget
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 20_000), (20_000, 100), (16, 3200), (3200, 16)])
+def test_strips_are_narrowed_to_the_limit_of_a_frame(height, width):
+    chosen = rules.plan_size(SPEC, 8, height, width)
+    assert math.prod(chosen) <= SPEC.max_pixels
+    assert min(chosen) == SPEC.align
+    assert (height < width) == (chosen[0] < chosen[1])
+
+
+def test_a_sampler_that_invents_a_size_breaks_its_contract(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("class Rule:\n    def size(self, *video):\n        return (64, 50)\nrule = Rule()\n")
+    with pytest.raises(ContractError, match="multiples of 32"):
+        rules.plan_size(replace(SPEC, sampler=f"{plugin}:rule"), 2, 64, 50)
+
+
+def test_the_sampler_is_part_of_the_key_and_of_the_command_that_builds(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    source = rules.source_id(tmp_path / "a.mp4")
+    specs = [replace(SPEC, sampler=sampler) for sampler in SAMPLERS]
+    assert len({spec.cache_key(source) for spec in specs}) == len(SAMPLERS)
+    assert "--sampler hf_qwen2" in rules.build_command(replace(SPEC, sampler="hf_qwen2"), "cache")
 
 
 def test_a_sampler_that_leaves_the_video_breaks_its_contract(tmp_path):
@@ -112,7 +192,7 @@ def test_the_clip_budget_holds_whatever_the_frame_minimum(frames, height, width,
     try:
         chosen = rules.plan_size(spec, frames, height, width)
     except MediaError as error:
-        assert "total_pixels" in str(error)
+        assert "budget" in str(error)
         return
     assert frames * chosen[0] * chosen[1] <= 2 * total
     assert all(side > 0 and side % spec.align == 0 for side in chosen)
@@ -148,6 +228,37 @@ def test_source_id_sees_through_links_and_notices_a_replaced_file(tmp_path):
     assert rules.source_id(tmp_path / "link.mp4") == first
     file.write_bytes(b"other")
     assert SPEC.cache_key(rules.source_id(file)) != SPEC.cache_key(first)
+
+
+KEY = """
+import sys
+from verl.media.spec import source_id
+from verl.types import VideoSpec
+spec = VideoSpec(fps=2.0, max_frames=128, min_pixels=4096, max_pixels=65536)
+for path in sys.argv[1:]:
+    source = source_id(path)
+    print(source.path, spec.cache_key(source))
+"""
+
+
+def test_one_file_has_one_key_from_everywhere(tmp_path):
+    folder = tmp_path / "real" / "clips"
+    folder.mkdir(parents=True)
+    file = folder / "a \u00e9.mp4"
+    file.write_bytes(b"one")
+    (tmp_path / "link.mp4").symlink_to("real/clips/a \u00e9.mp4")
+    (tmp_path / "twice.mp4").symlink_to("link.mp4")
+    (tmp_path / "shortcut").symlink_to(folder)
+    seen = set()
+    for home, names in {
+        tmp_path: (file, f"real/clips/{file.name}", "link.mp4", "twice.mp4", f"shortcut/../clips/{file.name}"),
+        folder: (file.name, f"./{file.name}", f"../clips//{file.name}", "../../link.mp4", f"~/clips/{file.name}"),
+    }.items():
+        surroundings = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "real"), "PYTHONHASHSEED": str(len(home.name))}
+        command = [sys.executable, "-c", KEY, *map(str, names)]
+        run = subprocess.run(command, cwd=home, env=surroundings, capture_output=True, text=True, check=True)
+        seen |= set(run.stdout.splitlines())
+    assert seen == {f"{file} {SPEC.cache_key(rules.source_id(file))}"}
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "/", "http://example.com/a.mp4"])

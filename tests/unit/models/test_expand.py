@@ -69,13 +69,13 @@ def test_text_alone_is_left_as_it_is(adapter: ModelAdapter, text_adapter: ModelA
 
 
 def test_a_clip_without_a_placeholder_is_fatal(adapter: ModelAdapter) -> None:
-    with pytest.raises(AlignmentError, match="0 video tokens for 1 clips"):
+    with pytest.raises(AlignmentError, match="0 video tokens for 1 videos"):
         adapter.expand(adapter.encode("no video"), [metadata(SHAPES[0])])
 
 
 def test_a_placeholder_spelled_out_by_the_problem_is_fatal(adapter: ModelAdapter) -> None:
     collapsed = adapter.encode(adapter.render("<video> <|video_pad|>", 1))
-    with pytest.raises(AlignmentError, match="2 video tokens for 1 clips"):
+    with pytest.raises(AlignmentError, match="2 video tokens for 1 videos"):
         adapter.expand(collapsed, [metadata(SHAPES[0])])
 
 

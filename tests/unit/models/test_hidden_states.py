@@ -99,7 +99,9 @@ def stock_rows(model, adapter: ModelAdapter, groups: Sequence[Group]) -> list[Te
             media = {}
             if g.clips:
                 media = {
-                    "pixel_values_videos": torch.cat([adapter.patches(each).values for each in g.clips]),
+                    "pixel_values_videos": torch.cat(
+                        [adapter.patches(each).normalised(torch.float32) for each in g.clips]
+                    ),
                     "video_grid_thw": torch.tensor(g.prompt.grids),
                     "mm_token_type_ids": torch.where(ids == adapter.config.video_token_id, 2, 0),
                 }
@@ -157,6 +159,18 @@ def test_each_distinct_clip_goes_through_the_tower_once(adapter: ModelAdapter) -
     adapter.hidden_states(model, row)
     assert row.slots == (0, 1, 0)
     assert seen == [sum(len(adapter.patches(each).values) for each in (RED, GREEN))]
+
+
+@torch.no_grad()
+def test_the_tower_is_given_the_type_it_computes_in(adapter: ModelAdapter) -> None:
+    model = adapter.build(torch.bfloat16)
+    seen: list[Tensor] = []
+    model.model.visual.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    row = pack(adapter, mixed(adapter))
+    adapter.hidden_states(model, row)
+    (pixels,) = seen
+    assert {patches.values.dtype for patches in row.media} == {torch.uint8}
+    assert torch.equal(pixels, torch.cat([patches.normalised(torch.float32) for patches in row.media]).bfloat16())
 
 
 @torch.no_grad()

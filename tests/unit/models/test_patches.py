@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from tests.unit.models.clips import SHAPES, Shape, clip, for_transformers
 from verl.errors import ConfigError
 from verl.models.adapter import ModelAdapter, load_adapter
+from verl.models.patches import PatchRecipe
 from verl.types import VideoClip
 
 
@@ -46,8 +48,11 @@ def test_patches_equal_the_processors_to_the_last_bit(adapter: ModelAdapter, pro
     values, grid = reference(processor, made)
     assert list(ours.grid) == grid
     assert ours.grid == adapter.grid(made.metadata)
-    assert ours.values.dtype == torch.float32
-    assert torch.equal(ours.values, values)
+    assert ours.values.dtype == torch.uint8
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        found = ours.normalised(dtype)
+        assert found.dtype == dtype
+        assert torch.equal(found, values.to(dtype))
 
 
 def test_other_means_are_followed_to_the_last_bit(vision_folder: Path, tmp_path: Path) -> None:
@@ -61,7 +66,38 @@ def test_other_means_are_followed_to_the_last_bit(vision_folder: Path, tmp_path:
     folder = edited(vision_folder, tmp_path / "m", dict.fromkeys(names, numbers))
     made = clip(SHAPES[1])
     values, _ = reference(AutoProcessor.from_pretrained(folder, local_files_only=True), made)
-    assert torch.equal(load_adapter(str(folder)).patches(made).values, values)
+    assert torch.equal(load_adapter(str(folder)).patches(made).normalised(torch.float32), values)
+
+
+def test_patches_of_fourteen_pixels_are_cut_and_normalised_in_several_runs() -> None:
+    """An independent reading of the order, number by number, of more patches than are normalised at a time."""
+    recipe = PatchRecipe(
+        patch_size=14,
+        temporal_patch_size=2,
+        merge_size=2,
+        mean=(0.48, 0.46, 0.41),
+        std=(0.27, 0.26, 0.28),
+        rescale=1 / 255,
+    )
+    made = clip(Shape(5, 168, 252, 30.0))
+    ours = recipe.cut(made)
+    assert ours.grid == (3, 12, 18) and len(ours.values) == 648
+    frames = np.concatenate([made.frames, made.frames[-1:]])
+    places = [
+        (t, 28 * row + 14 * y, 28 * column + 14 * x)
+        for t, row, column, y, x in itertools.product(range(3), range(6), range(9), range(2), range(2))
+    ]
+    expected = np.stack([frames[2 * t : 2 * t + 2, :, y : y + 14, x : x + 14].swapaxes(0, 1) for t, y, x in places])
+    assert np.array_equal(ours.values.numpy(), expected.reshape(648, -1))
+    mean, std = (np.float32(values)[:, None, None, None] * np.float32(255) for values in (recipe.mean, recipe.std))
+    assert np.array_equal(ours.normalised(torch.float32).numpy(), ((expected - mean) / std).reshape(648, -1))
+
+
+def test_frames_in_another_memory_order_give_the_same_patches(adapter: ModelAdapter) -> None:
+    made = clip(SHAPES[1])
+    interleaved = np.ascontiguousarray(made.frames.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    other = VideoClip(frames=interleaved, metadata=made.metadata)
+    assert torch.equal(adapter.patches(other).values, adapter.patches(made).values)
 
 
 def test_read_only_frames_are_enough(adapter: ModelAdapter, recwarn: pytest.WarningsRecorder) -> None:

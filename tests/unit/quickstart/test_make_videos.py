@@ -13,8 +13,8 @@ import pytest
 from examples.quickstart.make_videos import Recipe, VideoFormat, paint, parse_kinds, write_dataset
 from examples.quickstart.questions import COLOURS, KINDS, Scene, Shape
 from tests.world import tiny_rows, tiny_video
+from verl.data.checks import RecordCheck
 from verl.data.records import RowFormat, read_records
-from verl.data.validate import RecordCheck
 from verl.media.source import MediaSource, SourceMode, load
 from verl.rewards.router import validate_answer
 from verl.types import VideoSpec

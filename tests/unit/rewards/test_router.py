@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from verl.errors import ConfigError, ContractError
 from verl.rewards.contract import TASKS, Grade, RewardItem, Task, find_task
+from verl.rewards.penalties import RepetitionPenalty
 from verl.rewards.router import Router, validate_answer
 from verl.types import NotScorable, Record, Score
 
@@ -118,11 +119,65 @@ def test_weights_and_format_policy_are_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"accuracy_weight": 1.0}, {"format_weight": -0.1}, {"format_policy": "think-answer"}]
+    "settings",
+    [
+        {"accuracy_weight": 1.0},
+        {"format_weight": -0.1},
+        {"format_policy": "think-answer"},
+        {"bonus": 1},
+        {"tasks": {"mathss": {}}},
+        {"tasks": {"math": {"second": 1}}},
+        {"tasks": {"math": {"seconds": 0}}},
+        {"tasks": {"math": {"format_policy": "x"}}},
+        {"overlong_penalty": {"max_length": 10}},
+        {"overlong_penalty": {"max_length": 10, "buffer": 20}},
+        {"repetition_penalty": {"ngrams": 3}},
+        {"repetition_penalty": {"weight": 2}},
+    ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Router(**settings)
+
+
+def test_a_task_can_have_settings_of_its_own() -> None:
+    router = Router(tasks={"Multi_Answer": {"partial": True, "format_policy": "think_answer", "format_weight": 0.0}})
+    row = replace(record("multiple choice", "A,C"), problem_type="multi-answer")
+    items = [RewardItem(response="<answer>A</answer>", response_length=5, record=row)]
+    [verdict] = router.score(items)
+    assert isinstance(verdict, Score)
+    assert (verdict.parts["accuracy"], verdict.parts["format"], verdict.overall) == (0.5, 0.0, 0.45)
+    assert Router().score(items)[0] == Score(overall=0.1, parts={"accuracy": 0.0, "format": 1.0, "readable": 1.0})
+    other = router.score(
+        [RewardItem(response="<answer>B</answer>", response_length=5, record=record("multiple choice"))]
+    )
+    assert isinstance(other[0], Score) and other[0].overall == 1.0
+
+
+@pytest.mark.parametrize(("length", "penalty"), [(1, 0.0), (80, 0.0), (90, -0.25), (100, -0.5), (500, -0.5)])
+def test_soft_penalty_for_overlong_responses(length: int, penalty: float) -> None:
+    router = Router(overlong_penalty={"max_length": 100, "buffer": 20, "weight": 0.5})
+    item = RewardItem(response="<answer>B</answer>", response_length=length, record=record("multiple choice"))
+    [verdict] = router.score([item])
+    assert isinstance(verdict, Score)
+    assert verdict.parts["overlong"] == pytest.approx(penalty)
+    assert verdict.overall == pytest.approx(1.0 + penalty)
+
+
+@given(st.text(max_size=200))
+def test_repetition_penalty_is_bounded(text: str) -> None:
+    penalty = RepetitionPenalty(ngram=3, weight=0.5).of(text)
+    assert -0.5 <= penalty <= 0
+
+
+def test_repetition_costs_in_proportion() -> None:
+    penalty = RepetitionPenalty(ngram=2, weight=1.0)
+    assert penalty.of("a man walks his dog") == 0.0
+    assert penalty.of("no no no no no") == -0.75
+    assert penalty.of("\u4ed6" * 10 + "\u5728") == pytest.approx(-0.8)
+    assert penalty.of("") == penalty.of("no") == penalty.of("no no") == 0.0
+    response = "<answer>B</answer> " + "wait " * 50
+    assert score(response, record("multiple choice"), repetition_penalty={}).parts["repetition"] < -0.4
 
 
 def test_long_untagged_prose_is_not_searched() -> None:
@@ -176,6 +231,21 @@ def test_valid_ground_truth_has_no_objection(problem_type: str) -> None:
         ("number", "numerical"),
         ("Binary Classification", "boolean"),
         ("temporal_grounding", "temporal grounding"),
+        ("spatial_temporal-grounding", "spatial-temporal grounding"),
+        ("OCR", "ocr"),
+        ("mathematics", "math"),
+        ("open_ended", "open-ended"),
+        ("free-form", "open-ended"),
+        ("video QA", "open-ended"),
+        ("Video Description", "open-ended"),
+        ("caption", "open-ended"),
+        ("critic", "llava"),
+        ("preference", "llava"),
+        ("coding", "code"),
+        ("svg_code", "svg"),
+        ("HTML-code", "html"),
+        ("segmentation_image", "segmentation"),
+        ("multi_answer", "multi-answer"),
     ],
 )
 def test_every_spelling_of_a_problem_type_is_known(spelled: str, known: str) -> None:

@@ -6,7 +6,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from verl.types import Grid, MediaRef, Prompt, Record, VideoClip, VideoMetadata, VideoSpec
+from verl.types import (
+    Grid,
+    ImageClip,
+    ImageMetadata,
+    ImageSpec,
+    MediaRef,
+    Prompt,
+    Record,
+    VideoClip,
+    VideoMetadata,
+    VideoSpec,
+)
 
 PLACEHOLDER = 9
 
@@ -34,6 +45,19 @@ def make_clip(num_frames: int = 4, height: int = 32, width: int = 64) -> VideoCl
 def make_ref(key: str) -> MediaRef:
     spec = VideoSpec(fps=2.0, max_frames=8, min_pixels=1024, max_pixels=4096)
     return MediaRef(path=f"{key}.mp4", spec=spec, key=key, entry=None, metadata=make_clip().metadata)
+
+
+def make_image(height: int = 32, width: int = 64, seed: int = 1) -> ImageClip:
+    pixels = np.random.default_rng(seed).integers(0, 256, (1, 3, height, width), np.uint8)
+    metadata = ImageMetadata(
+        height=height, width=width, source_height=height, source_width=width, orientation=1, resize="none"
+    )
+    return ImageClip(frames=pixels, metadata=metadata)
+
+
+def make_image_ref(key: str) -> MediaRef:
+    spec = ImageSpec(min_pixels=1024, max_pixels=4096)
+    return MediaRef(path=f"{key}.png", spec=spec, key=key, entry=None, metadata=make_image().metadata)
 
 
 def make_prompt(*keys: str, length: int = 10) -> Prompt:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.rollout.builders import PLACEHOLDER, make_clip, make_prompt
+from tests.unit.rollout.builders import PLACEHOLDER, make_clip, make_image, make_image_ref, make_prompt
 from verl.errors import AlignmentError
 from verl.rollout.engine import SamplingPlan
 from verl.rollout.requests import build_request, check_expansion, row_seed, sampling_arguments
@@ -32,6 +32,25 @@ def test_a_video_prompt_carries_collapsed_ids_frames_metadata_and_keys():
         "video_backend": "pyav",
         "do_sample_frames": False,
     }
+
+
+def test_images_are_pixels_and_keys_and_stand_beside_videos():
+    clips = [make_image(), make_clip(), make_image(seed=2)]
+    prompt = make_prompt("a", "b", "c")
+    media = (make_image_ref("a"), prompt.media[1], make_image_ref("c"))
+    request = build_request(replace(prompt, media=media), clips)
+    assert request["multi_modal_uuids"] == {"image": ["a", "c"], "video": ["b"]}
+    first, second = request["multi_modal_data"]["image"]
+    assert first.shape == second.shape == (32, 64, 3)
+    assert np.array_equal(second[5, 7], clips[2].frames[0, :, 5, 7])
+    assert len(request["multi_modal_data"]["video"]) == 1
+    assert request["mm_processor_kwargs"] == {"do_resize": False, "do_sample_frames": False}
+
+
+def test_images_alone_are_not_told_about_frames():
+    request = build_request(replace(make_prompt("a"), media=(make_image_ref("a"),)), [make_image()])
+    assert request["mm_processor_kwargs"] == {"do_resize": False}
+    assert set(request["multi_modal_data"]) == set(request["multi_modal_uuids"]) == {"image"}
 
 
 def test_siblings_share_frames_and_never_index_lists():

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from verl.rewards.contract import UNREADABLE, Grade, Task, task
 from verl.scoring.answers import unwrap_truth
-from verl.scoring.spans import MAX_CHARS, Span, read_spans, temporal_iou
+from verl.scoring.objects import MAX_CHARS
+from verl.scoring.spans import Span, read_spans, temporal_iou
 from verl.types import NotScorable, Record
 
 

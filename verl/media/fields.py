@@ -1,0 +1,81 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""JSON objects from files that may be damaged or hostile, as frozen dataclasses whose every field has been checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def parse(text: str | bytes) -> Any:
+    """The JSON value of `text`. Raises ValueError, also for one that is nested too deeply to be a header of ours."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def build(cls: type[T], found: Any) -> T:
+    """An instance of the dataclass `cls` from a JSON object with exactly its fields; lists become tuples.
+
+    Fields with a default may be missing. Raises ValueError naming the field that is missing, unknown or wrong.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"{cls.__name__} is {_name(found)}, not an object")
+    described: Any = cls
+    wanted = _fields(described)
+    if unknown := sorted(found.keys() - wanted.keys()):
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}")
+    if missing := [name for name, (_, optional) in wanted.items() if not optional and name not in found]:
+        raise ValueError(f"{cls.__name__} lacks {missing[0]!r}")
+    values = {}
+    for name, value in found.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+        if not fits(values[name], wanted[name][0]):
+            raise ValueError(f"{cls.__name__}.{name} cannot be {_name(value)}")
+    return cls(**values)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the annotated type `kind`: str, int, float (finite), bool, None, unions, tuple[x, ...]."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, option) for option in get_args(kind))
+    if origin is tuple:
+        (item, _) = get_args(kind)
+        return isinstance(value, tuple) and all(fits(one, item) for one in value)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, type(None) if kind is None else kind)
+
+
+def strings(found: Any) -> Mapping[str, str]:
+    """A JSON object of strings. Raises ValueError."""
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError(f"{_name(found)} is not an object of strings")
+    return found
+
+
+@cache
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
+    """Type of each field, and whether it has a default."""
+    hints = get_type_hints(cls)
+    return {
+        one.name: (hints[one.name], one.default is not MISSING or one.default_factory is not MISSING)
+        for one in fields(cls)
+    }
+
+
+def _name(value: Any) -> str:
+    shown = repr(value) if isinstance(value, int | float | str) else type(value).__name__
+    return shown if len(shown) <= 40 else shown[:40] + "..."
