@@ -227,9 +227,9 @@ def pack(place: Place) -> None:
 
 
 def read_all(place: Place) -> dict[str, dict[str, float]]:
-    """Milliseconds until all frames have been touched, medians of interleaved rounds: warm on the CPU, cold by the clock.
+    """Milliseconds until all frames have been touched, medians of interleaved rounds.
 
-    A warm read waits for nothing but others on the machine, who are not to be measured.
+    Warm ones are CPU time: they wait for nothing but others on the machine. Cold ones are by the clock.
     """
     resident = np.array(ClipCache.load(place.entry()).frames)
     ways: dict[str, tuple[Path | None, Callable[[], Any]]] = {
@@ -240,20 +240,17 @@ def read_all(place: Place) -> dict[str, dict[str, float]]:
         path = place.entry(codec)
         ways[codec] = (path, lambda path=path: ClipCache.load(path).frames)
     found: dict[str, dict[str, list[float]]] = {name: {"warm": [], "cold": []} for name in ways}
-    for _, load in ways.values():
-        touch(load())  # imports and page cache
     for _ in range(ROUNDS):
         for name, (path, load) in ways.items():
+            touch(load())  # warm: it was read a moment ago
             found[name]["warm"].append(timed(load, time.process_time))
             if path is not None:
                 drop(path)
                 found[name]["cold"].append(timed(load, time.perf_counter))
-                touch(load())
-    medians = {
-        name: {how: statistics.median(times) for how, times in one.items() if times} for name, one in found.items()
-    }
     return {
-        name: one | {"bytes": path.stat().st_size if (path := ways[name][0]) else 0} for name, one in medians.items()
+        name: {how: statistics.median(times) for how, times in one.items() if times}
+        | {"bytes": path.stat().st_size if (path := ways[name][0]) else 0}
+        for name, one in found.items()
     }
 
 

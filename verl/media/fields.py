@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -13,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+LARGEST = 1e300  # not a number fails the comparison too
 
 
 def parse(text: str | bytes) -> Any:
@@ -51,12 +51,18 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, option) for option in get_args(kind))
     if origin is tuple:
         (item, _) = get_args(kind)
-        return isinstance(value, tuple) and all(fits(one, item) for one in value)
-    if kind in (int, float) and isinstance(value, bool):
-        return False
+        return isinstance(value, tuple) and _all_fit(value, item)
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, type(None) if kind is None else kind)
+        return type(value) in (int, float) and -LARGEST < value < LARGEST
+    return type(value) is (type(None) if kind is None else kind)
+
+
+def _all_fit(values: tuple[Any, ...], kind: Any) -> bool:
+    """`fits` of each; quick for the long tuples of numbers that headers hold."""
+    types_ = set(map(type, values))
+    if kind is float:
+        return types_ <= {int, float} and all(-LARGEST < value < LARGEST for value in values)
+    return types_ <= {kind}
 
 
 def strings(found: Any) -> Mapping[str, str]:
