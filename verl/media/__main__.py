@@ -101,6 +101,7 @@ SPEC_FLAGS = (  # as in scripts/preprocess_videos.py
     ("video_max_pixels", int, 64 * 32 * 32),
     ("video_total_pixels", int, None),
     ("align", int, 32),
+    ("sampler", str, "qwen_utils"),
     ("decoder", str, "pyav"),
 )
 
@@ -200,9 +201,11 @@ def convert(arguments: argparse.Namespace) -> int:
         **{name.removeprefix("video_"): getattr(arguments, name) for name, _, _ in SPEC_FLAGS},
     )
     pairs = [
-        (_under(arguments.image_dir, row["videos"][0]), _under(arguments.clips_dir, row["preprocessed_video"]))
+        (_under(arguments.image_dir, video), _under(arguments.clips_dir, clip))
         for row in read_rows(arguments.data)
-        if row.get("videos") and row.get("preprocessed_video")
+        for video, clip in zip(  # EasyVideoR1 caches the first video of a row
+            care.listed(row.get("videos")), care.listed(row.get("preprocessed_video")), strict=False
+        )
     ]
     if not pairs:
         raise DataError(f"{arguments.data}: no row has both `videos` and `preprocessed_video`")

@@ -235,8 +235,8 @@ class References:
         """
         keys, sources, videos = set[str](), set[str](), set[str]()
         for row in (row for file in files for row in read_rows(file)):
-            paths = {str(_resolve(path, image_dir)) for path in _listed(row.get("videos"))}
-            named = {key for name in _listed(row.get("preprocessed_video")) if (key := _key(name))}
+            paths = {str(_resolve(path, image_dir)) for path in listed(row.get("videos"))}
+            named = {key for name in listed(row.get("preprocessed_video")) if (key := _key(name))}
             keys |= named
             videos |= paths
             sources |= set() if named else paths
@@ -261,7 +261,8 @@ def _resolve(path: str, root: Path | None) -> Path:
     return (root / path if root else Path(path)).expanduser().resolve()
 
 
-def _listed(value: Any) -> Iterator[str]:
+def listed(value: Any) -> Iterator[str]:
+    """The paths in a column that holds one, a list of them, or nothing."""
     for one in [value] if isinstance(value, str) else value or ():
         if isinstance(one, str):
             yield one
