@@ -17,9 +17,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 MARK = "VERL_RUN"
 GRACE_SECONDS = 3.0  # for those who end by themselves
+LOOK_SECONDS = 2.0  # between looks at who is there
+
+Family: TypeAlias = dict[int, int]  # process -> time at which it started
 
 
 def watch_over() -> None:
@@ -31,27 +35,46 @@ def watch_over() -> None:
 
 
 def reap(driver: int, mark: str) -> None:
-    """Wait for the end of `driver`; then end every process that carries `mark`."""
+    """Wait for the end of `driver`; then end every process that carries `mark`, and those that they had started."""
+    seen: Family = {}
     with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(driver)], [], [])  # readable once the process has ended
+        handle = os.pidfd_open(driver)
+        while not select.select([handle], [], [], LOOK_SECONDS)[0]:  # readable once the process has ended
+            seen = family(mark, seen)
+    seen = family(mark, seen)
     time.sleep(GRACE_SECONDS)
-    while left := marked(mark):
-        for process in left:
+    while seen := family(mark, seen):
+        for process in seen:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.1)
 
 
-def marked(mark: str) -> list[int]:
-    """Living processes with `mark` in their environment."""
-    wanted = f"{MARK}={mark}".encode()
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, wanted)]
+def family(mark: str, seen: Family) -> Family:
+    """Living processes that carry `mark` or were `seen` before, with all of their children.
+
+    A process that writes its own title may wipe its environment, mark included: it is known by its parent, and by the
+    time at which it started when the parent is gone.
+    """
+    living = {int(folder.name): status for folder in Path("/proc").glob("[0-9]*") if (status := _status(folder))}
+    members = {pid for pid, (_, start) in living.items() if seen.get(pid) == start or _carries(pid, mark)}
+    while more := {pid for pid, (parent, _) in living.items() if parent in members} - members:
+        members |= more
+    return {pid: living[pid][1] for pid in members}
 
 
-def _carries(folder: Path, wanted: bytes) -> bool:
+def _status(folder: Path) -> tuple[int, int] | None:
+    """Parent and start time of a living process."""
     try:
-        is_zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        return not is_zombie and wanted in (folder / "environ").read_bytes().split(b"\0")
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None  # gone
+    return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+
+
+def _carries(pid: int, mark: str) -> bool:
+    try:
+        return f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False  # gone, or not ours
 

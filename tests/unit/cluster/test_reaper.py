@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from verl.cluster.reaper import MARK, marked
+from verl.cluster.reaper import MARK, family
 
 DRIVER = """
 import os, subprocess, sys, time
@@ -27,11 +27,11 @@ def test_what_a_driver_started_ends_with_it(how):
     bystander = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | {MARK: "other"}
     )
-    assert len(marked(mark)) == 1
+    assert len(family(mark, {})) == 1
     driver.send_signal(how)
     driver.wait()
     deadline = time.monotonic() + 20
-    while marked(mark):
+    while family(mark, {}):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert bystander.poll() is None
