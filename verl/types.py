@@ -61,11 +61,16 @@ class VideoSpec:
     resize: str = "tv2-u8-bicubic-aa"
     decoder: str = "pyav"
     lossy: str | None = None  # codec that the pixels went through after the resize, "jpeg95-444"; None: exact
+    start: float | None = None  # of an excerpt: seconds from the first frame. Read as if the file held no more
+    end: float | None = None
     version: int = 2  # bump when a decoder, sampler or resize rule gives other pixels than before
 
     def cache_key(self, source: SourceId) -> str:
         """Name of the one cache entry that holds `source` under this spec: 32 hex digits."""
-        return _digest({"spec": asdict(self), "source": asdict(source)})
+        spec = {
+            name: value for name, value in asdict(self).items() if name not in ("start", "end") or value is not None
+        }
+        return _digest({"spec": spec, "source": asdict(source)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +98,8 @@ class VideoMetadata:
 
     source_fps: float
     frame_indices: tuple[int, ...]  # [F] in source-frame numbering
-    timestamps: tuple[float, ...]  # [F] presentation times, seconds from the first frame
-    total_frames: int
+    timestamps: tuple[float, ...]  # [F] presentation times, seconds from the first frame of the excerpt
+    total_frames: int  # of the file, or of the excerpt
     duration: float  # seconds
     height: int  # of the frames, after the resize
     width: int
@@ -105,11 +110,17 @@ class VideoMetadata:
     decoder: str
     resize: str
     decode_errors: int = 0  # damaged places that a tolerant decoder left out; every other decoder refuses the file
+    first_frame: int = 0  # source number of the first frame of the excerpt
 
     @property
     def num_frames(self) -> int:
         """F."""
         return len(self.frame_indices)
+
+    @property
+    def excerpt_indices(self) -> tuple[int, ...]:
+        """[F] numbered from the first frame of the excerpt, as a file cut out of the source would have them."""
+        return tuple(index - self.first_frame for index in self.frame_indices)
 
     @property
     def sampled_fps(self) -> float:
@@ -199,6 +210,7 @@ class Record:
     videos: tuple[str, ...] = ()  # absolute paths, in the order of their marks
     images: tuple[str, ...] = ()  # likewise
     offline_responses: tuple[str, ...] = ()
+    offline_logprobs: tuple[tuple[float, ...], ...] = ()  # their author's, per token of each; empty when unknown
     fields: Mapping[str, Any] = field(default_factory=dict)  # the row as read, for templates and users' rewards
 
 
@@ -230,7 +242,7 @@ class Trajectory:
     group: int  # siblings of one prompt draw share it
     index: int  # 0..n-1 among the siblings
     response_ids: Tokens  # [R], ends with an end-of-sequence token unless truncated
-    rollout_logprobs: Floats  # [R] of the distribution that was sampled from
+    rollout_logprobs: Floats  # [R] of the distribution sampled from; 0 where an offline author's is not known
     text: str  # the response, decoded
     truncated: bool
     source: Source = Source.POLICY
@@ -240,6 +252,11 @@ class Trajectory:
     def num_tokens(self) -> int:
         """P + R."""
         return len(self.prompt.ids) + len(self.response_ids)
+
+    @property
+    def knows_rollout_logprobs(self) -> bool:
+        """Whether `rollout_logprobs` are numbers of whoever wrote this, not the 0 that stands for "unknown"."""
+        return self.source is not Source.OFFLINE or bool(self.prompt.record.offline_logprobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

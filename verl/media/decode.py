@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from verl.errors import MediaError
 from verl.media.spec import plan_frames, plan_size
 from verl.registry import Registry
 from verl.types import VideoClip, VideoMetadata, VideoSpec
+
+CLOSE = 1e-6  # seconds: times come as rounded fractions
 
 
 class Decoder(Protocol):
@@ -59,13 +62,13 @@ class Stream:
 
     def metadata(self, spec: VideoSpec) -> VideoMetadata:
         """Apply the rules of `spec`. Raises MediaError where they leave nothing."""
-        total = len(self.times)
+        first, total = self._excerpt(spec)
         indices = plan_frames(spec, total, self.fps)
         height, width = plan_size(spec, len(indices), self.height, self.width)
         return VideoMetadata(
             source_fps=self.fps,
-            frame_indices=indices,
-            timestamps=tuple(float(self.times[index]) for index in indices),
+            frame_indices=tuple(first + index for index in indices),
+            timestamps=tuple(float(self.times[first + index] - self.times[first]) for index in indices),
             total_frames=total,
             duration=total / self.fps,
             height=height,
@@ -77,7 +80,18 @@ class Stream:
             decoder=self.decoder,
             resize=spec.resize,
             decode_errors=self.errors,
+            first_frame=first,
         )
+
+    def _excerpt(self, spec: VideoSpec) -> tuple[int, int]:
+        """Number of the first frame shown from `spec.start` on, and how many are shown before `spec.end`."""
+        start, end = spec.start or 0.0, math.inf if spec.end is None else spec.end
+        first, stop = (int(place) for place in np.searchsorted(self.times, (start - CLOSE, end - CLOSE)))
+        if first >= stop:
+            raise MediaError(
+                f"has no frame from {start:g} to {end:g} s: its last one is shown at {self.times[-1]:.2f} s"
+            )
+        return first, stop - first
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +42,8 @@ def check(spec: VideoSpec) -> None:
         )
     if spec.total_pixels is not None and spec.total_pixels <= 0:
         raise ConfigError(f"video total_pixels must be positive or unset, got {spec.total_pixels}")
+    if not 0 <= (spec.start or 0.0) < (math.inf if spec.end is None else spec.end):
+        raise ConfigError(f"an excerpt must start at 0 or later and before it ends, got {spec.start} to {spec.end}")
     check_storage(RAW, spec.lossy)
     SAMPLERS.resolve(spec.sampler)
 

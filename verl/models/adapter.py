@@ -17,7 +17,14 @@ import torch
 from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from verl.errors import ConfigError, DataError
@@ -80,6 +87,8 @@ class ModelAdapter(ABC):
     family: str  # HF model_type
     num_position_axes: ClassVar[int]  # A
     model_class: ClassVar[Any]  # transformers' Auto class that builds it
+    scorer_class: ClassVar[Any] = AutoModelForSequenceClassification  # likewise, as a reward model
+    reads_media: ClassVar[bool] = True
     align: int = 1  # frame height and width must be multiples of this
     patch_size: int = 1
     temporal_patch_size: int = 1
@@ -92,6 +101,8 @@ class ModelAdapter(ABC):
         self.trust_remote_code = checkpoint.trust_remote_code
         self.family = checkpoint.config.model_type
         self.eos_ids = _eos_ids(checkpoint)
+        end = self.tokenizer.eos_token_id
+        self.end_id: int = self.eos_ids[0] if end is None else end  # what ends a response that was not generated
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.eos_ids[0] if pad is None else pad
         self.banned_ids: tuple[int, ...] = ()  # never sampled
@@ -216,8 +227,10 @@ def load_adapter(
     tokenizer_path: str | None = None,
     chat_template: str | None = None,
     trust_remote_code: bool = False,
+    template_key: str = "data.override_chat_template",
 ) -> ModelAdapter:
-    """The adapter for the model folder at `model_path`. The file `chat_template` replaces the folder's own.
+    """The adapter for the model folder at `model_path`. The file `chat_template`, which comes from the configuration's
+    `template_key`, replaces the folder's own.
 
     Never downloads. Raises ConfigError when the folder cannot be read or no adapter knows its model type.
     """
@@ -228,17 +241,17 @@ def load_adapter(
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read a model from {model_path!r}; give a Hugging Face folder: {error}") from error
     if chat_template is not None:
-        tokenizer.chat_template = _read_template(chat_template)
+        tokenizer.chat_template = _read_template(chat_template, template_key)
     if tokenizer.chat_template is None:
-        raise ConfigError(f"the tokenizer of {model_path!r} has no chat template; set data.override_chat_template")
+        raise ConfigError(f"the tokenizer of {model_path!r} has no chat template; set {template_key}")
     checkpoint = Checkpoint(path=model_path, config=config, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
     return ADAPTERS[config.model_type](checkpoint)
 
 
-def local_folder(name: str) -> str:
+def local_folder(name: str, key: str = "worker.actor.model.model_path") -> str:
     """The folder of a model: `name` itself, or where the Hugging Face cache keeps the hub's model of that name.
 
-    Never downloads. Raises ConfigError when it is neither.
+    Never downloads. Raises ConfigError, which names the configuration `key`, when it is neither.
     """
     if Path(name).expanduser().is_dir():
         return str(Path(name).expanduser())
@@ -246,7 +259,7 @@ def local_folder(name: str) -> str:
         return snapshot_download(name, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"worker.actor.model.model_path={name} is neither a folder nor a model in the Hugging Face cache;"
+            f"{key}={name} is neither a folder nor a model in the Hugging Face cache;"
             f" correct it, or run: hf download {name}"
         ) from error
 
@@ -269,10 +282,10 @@ def override(config: PretrainedConfig, values: Mapping[str, Any]) -> PretrainedC
     return config
 
 
-def _read_template(path: str) -> str:
+def _read_template(path: str, key: str) -> str:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ConfigError(f"data.override_chat_template: there is no file {file}")
+        raise ConfigError(f"{key}: there is no file {file}")
     return file.read_text(encoding="utf-8")
 
 

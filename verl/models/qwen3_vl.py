@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.modeling_layers import GenericForSequenceClassification
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLPreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from verl.errors import AlignmentError, ConfigError
@@ -20,6 +22,10 @@ from verl.models.patches import Patches, PatchRecipe
 from verl.models.positions import Block, mrope_positions
 from verl.models.segments import register_attention
 from verl.types import Grid, MediaClip, MediaMetadata, Tokens, VideoMetadata
+
+
+class Qwen3VLForSequenceClassification(GenericForSequenceClassification, Qwen3VLPreTrainedModel):
+    """The class that transformers has for its text models and not for this one: weights `model.*`, `score.weight`."""
 
 
 @ADAPTERS.register("qwen3_vl")
@@ -31,6 +37,7 @@ class Qwen3VLAdapter(ModelAdapter):
 
     num_position_axes = 4
     model_class: ClassVar = AutoModelForImageTextToText
+    scorer_class: ClassVar = Qwen3VLForSequenceClassification
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
@@ -189,7 +196,7 @@ class Qwen3VLAdapter(ModelAdapter):
     def _moments(self, clip: VideoMetadata, grid: Grid) -> Tokens:
         """What stands for one clip. A moment's time is the mean of its first and its last frame's."""
         size = self.temporal_patch_size
-        indices = clip.frame_indices + clip.frame_indices[-1:] * (grid.t * size - clip.num_frames)
+        indices = clip.excerpt_indices + clip.excerpt_indices[-1:] * (grid.t * size - clip.num_frames)
         pads = [self._video] * (grid.num_tokens(self.merge_size) // grid.t)
         ids: list[int] = []
         for first, last in zip(indices[::size], indices[size - 1 :: size], strict=True):

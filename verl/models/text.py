@@ -24,6 +24,7 @@ class TextAdapter(ModelAdapter):
     """One position axis and no vision tower: media of any kind are refused."""
 
     num_position_axes = 1
+    reads_media = False
     model_class: ClassVar = AutoModelForCausalLM
 
     def content(self, problem_text: str) -> str:

@@ -45,7 +45,7 @@ def _metadata(metadata: VideoMetadata) -> dict[str, Any]:
     """As Hugging Face's VideoMetadata wants it. The list is new each time: processors extend it in place."""
     return {
         "fps": metadata.source_fps,
-        "frames_indices": list(metadata.frame_indices),
+        "frames_indices": list(metadata.excerpt_indices),
         "total_num_frames": metadata.total_frames,
         "duration": metadata.duration,
         "video_backend": metadata.decoder,
