@@ -46,6 +46,7 @@ ATTEMPTS = 3  # at a clip whose process was ended for reasons that may not lie i
 BUSY_SECONDS = 0.5  # until asking again for a clip that another builder is making, when there is nothing else to do
 BUSY_ELSEWHERE_SECONDS = 5.0  # and when there is
 
+Told: TypeAlias = Callable[[str], None]  # of a key: it is in the cache now, or has failed
 Hire: TypeAlias = Callable[[Work[Task, Outcome]], Executor[Task, Outcome]]
 
 
@@ -121,19 +122,21 @@ def build(
     cache_dir: str | Path,
     options: BuildOptions | None = None,
     hire: Hire = Crew,
+    told: Told | None = None,
 ) -> BuildReport:
     """Make `cache_dir` hold every (path, spec) of `jobs`; a video that fails is reported, and stops nothing else.
 
     Entries that exist are reused, damaged ones replaced, videos that these tools have failed on before are reported
     again without an attempt unless `retry_failed`. Any number of builders may work on one cache, and any may be
-    killed. Raises ConfigError for a spec that can never work or a directory that cannot be written to.
+    killed. `told` hears the key of each clip that was not there when it is settled. Raises ConfigError for a spec that
+    can never work or a directory that cannot be written to.
     """
     options = options or BuildOptions()
     started = time.monotonic()
     root = _usable(Path(cache_dir).expanduser().absolute())
     sweep(_folders(root))
     try:
-        run = _Run(root, _plan(jobs, root, options), options)
+        run = _Run(root, _plan(jobs, root, options), options, told or (lambda key: None))
         run.work(hire)
     finally:
         sweep(_folders(root))
@@ -193,8 +196,9 @@ def _plan(jobs: Iterable[tuple[str, VideoSpec]], root: Path, options: BuildOptio
 class _Run:
     """The work of one builder, from its plan to its report."""
 
-    def __init__(self, root: Path, plan: _Plan, options: BuildOptions) -> None:
+    def __init__(self, root: Path, plan: _Plan, options: BuildOptions, told: Told) -> None:
         self._root = root
+        self._told = told
         self._cache = ClipCache(root, options.codec)
         self._plan = plan
         self._options = options
@@ -223,6 +227,7 @@ class _Run:
                 if self._settle(task, outcome, queue):
                     self._unfinished.discard(task.key)
                     progress.advance(_cost(task), failed=len(self._plan.failed))
+                    self._told(task.key)
 
     def report(self, seconds: float) -> BuildReport:
         """The end."""

@@ -1,0 +1,131 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""One engine that answers, and comes back when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from verl.errors import WorkerError
+from verl.rollout.engine import EngineStats, RolloutEngine, SamplingPlan
+from verl.types import Prompt, Trajectory
+
+ATTEMPTS = 3  # at one question, when the engine dies under it
+log = logging.getLogger(__name__)
+
+
+class EngineLostError(WorkerError):
+    """The engine died too often to go on."""
+
+
+class Idleness:
+    """How long the engine had nothing to do, from its first question to the last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._running = 0
+        self._since: float | None = None  # it has been idle
+        self._first: float | None = None
+        self._last = 0.0
+        self.idle_seconds = 0.0
+
+    @property
+    def busy_seconds(self) -> float:
+        """From the first question to the last answer, without the time nothing was asked."""
+        return 0.0 if self._first is None else self._last - self._first - self.idle_seconds
+
+    @asynccontextmanager
+    async def question(self) -> AsyncIterator[None]:
+        """Around everything that keeps the engine busy."""
+        now = self._clock()
+        self._first = now if self._first is None else self._first
+        if self._running == 0 and self._since is not None:
+            self.idle_seconds += now - self._since
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._last = self._since = self._clock()
+
+
+class Answerer:
+    """Questions in, trajectories out. An engine that dies is started again, and what it was asked is asked again."""
+
+    def __init__(self, open_engine: Callable[[], RolloutEngine], plan: SamplingPlan, max_deaths: int = 5) -> None:
+        self._open_engine = open_engine
+        self.plan = plan
+        self._max_deaths = max_deaths
+        self._engine: RolloutEngine | None = None
+        self._reviving = asyncio.Lock()
+        self._stats = EngineStats()
+        self.deaths = 0
+        self.idleness = Idleness()
+
+    async def start(self) -> None:
+        """Load the model."""
+        self._engine = self._open_engine()
+        await self._engine.start()
+
+    async def answer(self, prompt: Prompt, number: int) -> Trajectory:
+        """One response. Raises WorkerError after the engine has died of this question again and again."""
+        return await self._asked(prompt, number, self.plan)
+
+    async def read(self, prompt: Prompt, number: int) -> None:
+        """Have the engine work through the prompt, so that others that begin likewise need not be."""
+        await self._asked(prompt, number, self.plan.override({"max_tokens": 1}))
+
+    async def _asked(self, prompt: Prompt, number: int, plan: SamplingPlan) -> Trajectory:
+        for _ in range(ATTEMPTS):
+            engine = self._running()
+            try:
+                async with self.idleness.question():
+                    return await _first(engine.generate_group(prompt, number, plan))
+            except WorkerError as error:
+                if not await self._revived(engine):
+                    raise
+                log.warning("%s: asking again after %s", prompt.record.where, error)
+        raise WorkerError(f"the engine died {ATTEMPTS} times while answering this question; see its log")
+
+    async def _revived(self, broken: RolloutEngine) -> bool:
+        """Whether `broken` was dead and another engine stands in its place."""
+        async with self._reviving:
+            if self._engine is not broken:
+                return True
+            try:
+                await broken.check()
+                return False
+            except WorkerError:
+                self.deaths += 1
+            if self.deaths > self._max_deaths:
+                raise EngineLostError(f"the engine died {self.deaths} times; what is answered is kept, see the log")
+            log.warning("the engine is dead; starting another one (%d of %d)", self.deaths, self._max_deaths)
+            await broken.close()
+            await self.start()
+            return True
+
+    async def stats(self) -> EngineStats:
+        """Work done so far by the engine that runs now."""
+        self._stats += await self._running().drain_stats()
+        return self._stats
+
+    async def close(self) -> None:
+        """Stop the engine's processes."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    def _running(self) -> RolloutEngine:
+        if self._engine is None:
+            raise WorkerError("the engine is not running; call start() first")
+        return self._engine
+
+
+async def _first(rows: AsyncIterator[Trajectory]) -> Trajectory:
+    """The only row; asking for another lets the generator end."""
+    found = [row async for row in rows]
+    return found[0]

@@ -1,0 +1,156 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is told, and what of it can change a response."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import verl
+from eval.benchmark import Benchmark, Budget, Style
+from eval.pipeline import Limits
+from eval.questions import Sight
+from verl.errors import ConfigError
+from verl.rollout.engine import SamplingPlan
+
+DEFAULT_MAX_TOKENS: Mapping[Style, int] = {"official": 128, "instruct": 1024, "thinking": 16_384}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Which of how many machines this is."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "2/8": the second of eight. Raises ConfigError."""
+        index, _, count = text.partition("/")
+        if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+            raise ConfigError(f"--shard {text!r}: write i/n with 1 <= i <= n, for example 1/4")
+        return cls(index=int(index) - 1, count=int(count))
+
+    def holds(self, video: str) -> bool:
+        """Whether the questions about `video` are asked here; the same on every machine."""
+        number = int.from_bytes(hashlib.blake2b(video.encode(), digest_size=8).digest(), "big")
+        return number % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}of{self.count}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The engine. Only `dtype` and `max_model_len` may change a response."""
+
+    device: str = "cpu"
+    dtype: str = "bfloat16"
+    max_model_len: int = 65_536
+    max_num_seqs: int = 128
+    max_num_batched_tokens: int = 8192
+    tensor_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.85
+    kv_cache_memory_mb: int | None = None
+    enforce_eager: bool = False
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """One command."""
+
+    model: str
+    benchmarks: tuple[str, ...]
+    data_root: Path
+    output_dir: Path
+    cache_dir: Path
+    style: Style = "official"
+    annotations: Mapping[str, Path] = field(default_factory=dict)  # by benchmark, instead of those in data_root
+    media: Mapping[str, Path] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)  # fields of Budget, for every benchmark
+    sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of SamplingPlan
+    engine: EngineSettings = EngineSettings()
+    limits: Limits = field(default_factory=Limits)
+    shard: Shard = Shard()
+    limit: int | None = None  # items of each benchmark
+    blind: bool = False
+    retry_failed: bool = False
+    sampler: str = "qwen_utils"
+
+    def budget_of(self, benchmark: Benchmark) -> Budget:
+        """The benchmark's frame budget with what the command changes."""
+        return Budget(**asdict(benchmark.budget) | dict(self.budget))
+
+    def plan_of(self, benchmark: Benchmark) -> SamplingPlan:
+        """Greedy, unless the command says otherwise."""
+        most = benchmark.max_tokens.get(self.style, DEFAULT_MAX_TOKENS[self.style])
+        return SamplingPlan(temperature=0.0, max_tokens=most, seed=1).override(dict(self.sampling))
+
+    def locate(self, benchmark: Benchmark) -> tuple[Path, Path]:
+        """Annotations and folder of media. Raises ConfigError naming where they were looked for."""
+        name, root = benchmark.name, self.data_root
+        annotations = [root / name / "annotations", *(root / f"{name}{end}" for end in (".json", ".jsonl", ".parquet"))]
+        folders = [root / name / "videos", root / name]
+        return (
+            _first(self.annotations.get(name), annotations, f"annotations of {benchmark.title} ({benchmark.source})"),
+            _first(self.media.get(name), folders, f"videos of {benchmark.title}"),
+        )
+
+
+def _first(given: Path | None, places: list[Path], what: str) -> Path:
+    wanted = [given] if given is not None else places
+    for place in wanted:
+        if place.exists():
+            return place
+    looked = ", ".join(map(str, wanted))
+    raise ConfigError(f"no {what}: looked at {looked}; python -m eval.prepare tells what goes where")
+
+
+def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, annotations: Path) -> dict[str, Any]:
+    """Everything that may change a response or its grade."""
+    plan = asdict(options.plan_of(benchmark))
+    return {
+        "benchmark": benchmark.name,
+        "style": options.style,
+        "blind": options.blind,
+        "limit": options.limit,
+        "model": model_identity(options.model),
+        "annotations": _file_identity(annotations),
+        "video": asdict(sight.spec),
+        "image": asdict(sight.image_spec),
+        "sampling": {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()},
+        "engine": {"dtype": options.engine.dtype, "max_model_len": options.engine.max_model_len},
+        "version": verl.__version__,
+    }
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """Name of the folder that such a run writes to: 12 hex digits."""
+    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def model_identity(model: str) -> dict[str, Any]:
+    """The files of a model folder that make its answers: names, sizes, and the content of the small ones."""
+    folder = Path(model)
+    if not folder.is_dir():
+        raise ConfigError(f"--model {model}: no such folder; download the model first")
+    kinds = (".json", ".jinja", ".txt", ".model", ".safetensors", ".bin")
+    files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
+    return {"path": str(folder.resolve()), "files": {path.name: _file_identity(path) for path in files}}
+
+
+def _file_identity(path: Path) -> str:
+    """Content of what is small; size and time of change of weights. Of a folder, all that is in it."""
+    if path.is_dir():
+        parts = [f"{one.relative_to(path)}={_file_identity(one)}" for one in sorted(path.rglob("*")) if one.is_file()]
+        return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+    status = path.stat()
+    if status.st_size > 64 << 20:
+        return f"{status.st_size} bytes of {status.st_mtime_ns}"
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

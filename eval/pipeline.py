@@ -1,0 +1,272 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decode, load, generate, grade and write down, all at the same time.
+
+The questions about one video stand together: its frames are loaded once and go through the vision tower once, and the
+tokens before the question are computed once. A video that is still being decoded holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from eval.benchmark import Benchmark
+from eval.budget import ByteBudget
+from eval.engines import Answerer, EngineLostError
+from eval.grading import official_grade, robust_grade
+from eval.item import EvalItem, Grade
+from eval.questions import Questions, Sight, digest, num_bytes
+from eval.store import Journal, Outcome
+from verl.errors import DataError, WorkerError
+from verl.media.build import BuildOptions, build
+from verl.media.cache import ClipCache
+from verl.media.spec import source_id
+from verl.types import Prompt, Trajectory, VideoSpec
+
+Decoding: TypeAlias = tuple[Path, str, VideoSpec]  # cache, video and recipe
+log = logging.getLogger(__name__)
+
+
+class Judging(Protocol):
+    """Who decides where rules cannot."""
+
+    def judge(self, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:
+        """A grade, or why there is none. Blocks; called from several threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkRun:
+    """One benchmark, and what of it is still to be asked."""
+
+    questions: Questions
+    items: tuple[EvalItem, ...]  # to be asked
+    unjudged: tuple[tuple[EvalItem, Outcome], ...]  # answered, but not judged
+    journal: Journal
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """What is asked."""
+        return self.questions.benchmark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be under way."""
+
+    pixel_bytes: int = 16 << 30  # of all prompts between loading and their answers
+    videos: int = 64  # whose questions are being asked
+    load_workers: int = 16  # threads that read clips and word prompts
+    decode_workers: int = 8  # processes that fill the cache
+    judge_workers: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The questions about one video."""
+
+    run: BenchmarkRun
+    items: tuple[EvalItem, ...]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Groups whose videos are not in the cache yet."""
+
+    groups: dict[int, tuple[_Group, set[str]]] = field(default_factory=dict)  # with the keys they wait for
+
+    def settle(self, key: str) -> list[_Group]:
+        """Groups that need nothing more once `key` is there, or has failed."""
+        freed = []
+        for number, (group, keys) in list(self.groups.items()):
+            keys.discard(key)
+            if not keys:
+                freed.append(group)
+                del self.groups[number]
+        return freed
+
+    def rest(self) -> list[_Group]:
+        """All that still wait."""
+        left = [group for group, _ in self.groups.values()]
+        self.groups.clear()
+        return left
+
+
+class Pipeline:
+    """Asks everything of every run, once."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        limits: Limits,
+        judging: Judging | None = None,
+        told: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        self._answerer = answerer
+        self._limits = limits
+        self._judging = judging
+        self._told = told
+        self._pixels = ByteBudget(limits.pixel_bytes)
+        self._judges = ThreadPoolExecutor(limits.judge_workers, "judge")
+        self._number = 0
+
+    async def run(self, runs: Sequence[BenchmarkRun]) -> None:
+        """Answer, grade and write down. Raises StoreFullError, and EngineLostError when no engine stays alive."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._limits.load_workers, "load"))
+        ready: asyncio.Queue[_Group | None] = asyncio.Queue()
+        waiting = _Waiting()
+        jobs: dict[str, Decoding] = {}
+        for number, group in enumerate(_groups(runs)):
+            missing = await asyncio.to_thread(_missing, group)
+            if missing:
+                waiting.groups[number] = (group, set(missing))
+                jobs |= missing
+            else:
+                ready.put_nowait(group)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._decode(jobs, waiting, ready))
+            tasks.create_task(self._ask_all(ready))
+            for run in runs:
+                for item, outcome in run.unjudged:
+                    tasks.create_task(self._settle(run, item, outcome))
+
+    async def _decode(self, jobs: dict[str, Decoding], waiting: _Waiting, ready: asyncio.Queue[_Group | None]) -> None:
+        """Fill the caches; each group is ready as soon as its videos are settled."""
+        loop = asyncio.get_running_loop()
+
+        def settled(key: str) -> None:
+            for group in waiting.settle(key):
+                ready.put_nowait(group)
+
+        def told(key: str) -> None:
+            loop.call_soon_threadsafe(settled, key)
+
+        for cache_dir, found in groupby(sorted(jobs.values(), key=lambda job: str(job[0])), key=lambda job: job[0]):
+            options = BuildOptions(num_workers=self._limits.decode_workers, progress=False)
+            pairs = [(path, spec) for _, path, spec in found]
+            report = await asyncio.to_thread(build, pairs, cache_dir, options, told=told)
+            if report.shortage is not None:
+                log.warning("%s; until then videos are decoded at each use", report.shortage)
+        await asyncio.sleep(0)  # what was told last
+        for group in waiting.rest():
+            ready.put_nowait(group)
+        ready.put_nowait(None)
+
+    async def _ask_all(self, ready: asyncio.Queue[_Group | None]) -> None:
+        slots = asyncio.Semaphore(self._limits.videos)
+        async with asyncio.TaskGroup() as tasks:
+            while (group := await ready.get()) is not None:
+                await slots.acquire()
+                tasks.create_task(self._ask(group)).add_done_callback(lambda _: slots.release())
+
+    async def _ask(self, group: _Group) -> None:
+        """All questions of a group. The first is read ahead of the others, for them to share what it begins with."""
+        worded = await asyncio.gather(*(asyncio.to_thread(_word, group.run.questions, item) for item in group.items))
+        failed = [one for one in worded if isinstance(one, Outcome)]
+        if failed:
+            await asyncio.to_thread(group.run.journal.add, failed)
+            for outcome in failed:
+                self._told(outcome)
+        asked = [(item, prompt) for item, prompt in zip(group.items, worded, strict=True) if isinstance(prompt, Prompt)]
+        if not asked:
+            return
+        async with self._pixels.take(max(num_bytes(prompt) for _, prompt in asked)):
+            if len(asked) > 1:
+                await self._read_ahead(asked[0][1])
+            await asyncio.gather(*(self._answer(group.run, item, prompt) for item, prompt in asked))
+
+    async def _read_ahead(self, prompt: Prompt) -> None:
+        try:
+            await self._answerer.read(prompt, self._next())
+        except EngineLostError:
+            raise
+        except (DataError, WorkerError) as error:
+            log.info("%s: %s", prompt.record.where, error)  # its own turn will say so
+
+    async def _answer(self, run: BenchmarkRun, item: EvalItem, prompt: Prompt) -> None:
+        try:
+            response = await self._answerer.answer(prompt, self._next())
+        except EngineLostError:
+            raise
+        except (DataError, WorkerError) as error:
+            await self._settle(run, item, _failure(item, error))
+            return
+        await self._settle(run, item, await asyncio.to_thread(_graded, run, item, response))
+
+    async def _settle(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
+        """Write down; then ask a judge where one is needed, and write that down too."""
+        pending = outcome.official is not None and outcome.official.score is None
+        if not outcome.judged:
+            await asyncio.to_thread(run.journal.add, [outcome])
+        if pending and self._judging is not None and outcome.response is not None:
+            asking = partial(self._judging.judge, run.benchmark, item, outcome.response)
+            verdict = await asyncio.get_running_loop().run_in_executor(self._judges, asking)
+            if isinstance(verdict, str):
+                outcome = replace(outcome, notes={**outcome.notes, "judge": verdict})
+            else:
+                outcome = replace(outcome, official=verdict, judged=True)
+            await asyncio.to_thread(run.journal.add, [outcome])
+        self._told(outcome)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+
+def _groups(runs: Sequence[BenchmarkRun]) -> Iterator[_Group]:
+    for run in runs:
+        by_video: dict[str, list[EvalItem]] = {}
+        for item in run.items:
+            by_video.setdefault(item.video, []).append(item)
+        for items in by_video.values():
+            yield _Group(run, tuple(items))
+
+
+def _missing(group: _Group) -> dict[str, Decoding]:
+    """By key, what the cache must be filled with before the group is asked: neither there nor known to fail."""
+    if group.run.questions.blind:
+        return {}
+    sight: Sight = group.run.questions.sight
+    cache, found = ClipCache(sight.cache_dir), {}
+    for item in group.items:
+        for path, spec in sight.jobs(item):
+            try:
+                key = spec.cache_key(source_id(path))
+            except DataError:
+                continue  # wording the prompt will say so
+            if cache.find(key) is None and cache.failure(key) is None:
+                found[key] = (sight.cache_dir, path, spec)
+    return found
+
+
+def _word(questions: Questions, item: EvalItem) -> Prompt | Outcome:
+    try:
+        return questions.build(item)
+    except DataError as error:
+        return _failure(item, error)
+
+
+def _failure(item: EvalItem, error: Exception) -> Outcome:
+    return Outcome(id=item.id, failure=f"{type(error).__name__}: {error}")
+
+
+def _graded(run: BenchmarkRun, item: EvalItem, row: Trajectory) -> Outcome:
+    prompt = row.prompt
+    return Outcome(
+        id=item.id,
+        response=row.text,
+        truncated=row.truncated,
+        prompt_tokens=len(prompt.ids),
+        response_tokens=len(row.response_ids),
+        frames=tuple(ref.metadata.num_frames for ref in prompt.media),
+        prompt_digest=digest(prompt),
+        official=official_grade(run.benchmark, run.questions.style, item, row.text),
+        robust=robust_grade(item, row.text),
+    )

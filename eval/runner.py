@@ -1,0 +1,213 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""A command to finished benchmarks: what is left to ask, one engine for all of it, sorted results at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.benchmark import BENCHMARKS, Benchmark
+from eval.engines import Answerer, EngineLostError
+from eval.item import EvalItem
+from eval.options import RunOptions, fingerprint, manifest
+from eval.pipeline import BenchmarkRun, Judging, Pipeline
+from eval.progress import Progress
+from eval.questions import Questions, Sight
+from eval.store import Journal, Outcome, StoreFullError, read_outcomes, write_results
+from verl.errors import ConfigError, DataError
+from verl.models.adapter import ModelAdapter, load_adapter
+from verl.rollout.engine import RolloutEngine, SamplingPlan
+from verl.rollout.environment import engine_environment
+from verl.rollout.options import EngineOptions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One benchmark of a command, before anything is asked."""
+
+    benchmark: Benchmark
+    items: tuple[EvalItem, ...]  # of all shards
+    questions: Questions
+    plan: SamplingPlan
+    folder: Path
+    manifest: dict[str, Any]
+
+    def done(self, options: RunOptions) -> dict[str, Outcome]:
+        """What earlier starts of this very run have left."""
+        found = read_outcomes(self.folder)
+        known = {item.id for item in self.items}
+        dropped = {key for key, one in found.items() if key not in known or (options.retry_failed and one.failure)}
+        return {key: one for key, one in found.items() if key not in dropped}
+
+
+def prepare(options: RunOptions) -> list[Prepared]:
+    """Read and check what needs no engine. Raises ConfigError or DataError."""
+    adapter = load_adapter(options.model, trust_remote_code=options.engine.trust_remote_code)
+    return [_prepare(options, BENCHMARKS.resolve(name), adapter) for name in options.benchmarks]
+
+
+def _prepare(options: RunOptions, benchmark: Benchmark, adapter: ModelAdapter) -> Prepared:
+    annotations, media = options.locate(benchmark)
+    items = read_items(benchmark, annotations)[: options.limit]
+    sight = Sight.of(
+        options.budget_of(benchmark),
+        adapter.align,
+        folder=media,
+        cache_dir=options.cache_dir,
+        sampler=options.sampler,
+    )
+    plan = options.plan_of(benchmark)
+    described = manifest(options, benchmark, sight, annotations)
+    return Prepared(
+        benchmark=benchmark,
+        items=items,
+        questions=Questions(
+            benchmark=benchmark,
+            style=options.style,
+            sight=sight,
+            adapter=adapter,
+            max_prompt_length=options.engine.max_model_len - plan.max_tokens,
+            blind=options.blind,
+        ),
+        plan=plan,
+        folder=options.output_dir / benchmark.name / fingerprint(described),
+        manifest=described,
+    )
+
+
+def read_items(benchmark: Benchmark, annotations: Path) -> tuple[EvalItem, ...]:
+    """All items of a benchmark. Raises DataError for none, or for two with one id."""
+    items = tuple(benchmark.read(annotations))
+    if not items:
+        raise DataError(f"{annotations}: holds no item of {benchmark.title}")
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise DataError(f"{annotations}: two items of {benchmark.title} have the id {item.id!r}")
+        seen.add(item.id)
+    return items
+
+
+def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
+    """Ask what is left of this shard; the benchmarks that are now answered completely, by all shards."""
+    prepared = prepare(options)
+    with ExitStack() as stack:
+        runs = [stack.enter_context(_opened(one, options)) for one in prepared]
+        left = sum(len(one.items) + len(one.unjudged) for one in runs)
+        log.info("%d of %d items are to be asked or judged", left, sum(len(one.items) for one in prepared))
+        if left:
+            _work(options, prepared, runs, judging)
+    return [one for one in prepared if finish(one)]
+
+
+@contextmanager
+def _opened(one: Prepared, options: RunOptions) -> Iterator[BenchmarkRun]:
+    one.folder.mkdir(parents=True, exist_ok=True)
+    path = one.folder / "manifest.json"
+    path.write_text(json.dumps(one.manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with Journal(one.folder / f"journal-{options.shard}.jsonl") as journal:
+        done = one.done(options)
+        mine = [item for item in one.items if options.shard.holds(item.video)]
+        yield BenchmarkRun(
+            questions=one.questions,
+            items=tuple(item for item in mine if item.id not in done),
+            unjudged=tuple((item, done[item.id]) for item in mine if item.id in done and _is_unjudged(done[item.id])),
+            journal=journal,
+        )
+
+
+def _is_unjudged(outcome: Outcome) -> bool:
+    return outcome.official is not None and outcome.official.score is None
+
+
+def _work(
+    options: RunOptions, prepared: Sequence[Prepared], runs: Sequence[BenchmarkRun], judging: Judging | None
+) -> None:
+    total = sum(len(one.items) + len(one.unjudged) for one in runs)
+    with Progress(total) as progress:
+        try:
+            asyncio.run(_ask(options, prepared, runs, judging, progress))
+        except* (StoreFullError, EngineLostError) as errors:
+            raise errors.exceptions[0] from None
+
+
+async def _ask(
+    options: RunOptions,
+    prepared: Sequence[Prepared],
+    runs: Sequence[BenchmarkRun],
+    judging: Judging | None,
+    progress: Progress,
+) -> None:
+    """Benchmarks with the same sampling are asked together, the others one after another, of one engine."""
+    answerer = Answerer(lambda: _open_engine(options, prepared), prepared[0].plan)
+    if any(one.items for one in runs):
+        await answerer.start()
+    try:
+        for plan in dict.fromkeys(one.plan for one in prepared):
+            together = [each for one, each in zip(prepared, runs, strict=True) if one.plan == plan]
+            answerer.plan = plan
+            await Pipeline(answerer, options.limits, judging, progress.advance).run(together)
+        progress.summary(answerer)
+    finally:
+        await answerer.close()
+
+
+def _open_engine(options: RunOptions, prepared: Sequence[Prepared]) -> RolloutEngine:
+    os.environ |= engine_environment(options.engine.device, num_threads=os.cpu_count() or 1)
+    from verl.rollout.server import VllmServer  # reads its environment at import
+
+    return VllmServer(engine_options(options, prepared))
+
+
+def engine_options(options: RunOptions, prepared: Sequence[Prepared]) -> EngineOptions:
+    """One engine for all benchmarks."""
+    engine = options.engine
+    media = [item.media for one in prepared for item in one.items]
+    videos = max((sum(one.kind == "video" for one in each) for each in media), default=0)
+    images = max((sum(one.kind == "image" for one in each) for each in media), default=0)
+    return EngineOptions(
+        model_path=options.model,
+        max_model_len=engine.max_model_len,
+        device=engine.device,
+        weight_transfer="shm" if engine.device == "cpu" else "nccl",
+        dtype=engine.dtype,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        tensor_parallel_size=engine.tensor_parallel_size,
+        gpu_memory_utilization=engine.gpu_memory_utilization,
+        kv_cache_memory_mb=engine.kv_cache_memory_mb,
+        enforce_eager=engine.enforce_eager,
+        colocated=False,
+        max_videos=max(videos, int(not images)),
+        max_images=images,
+        trust_remote_code=engine.trust_remote_code,
+    )
+
+
+def finish(one: Prepared) -> bool:
+    """Write the sorted results if every item is answered; whether it is."""
+    found = read_outcomes(one.folder)
+    missing = [item.id for item in one.items if item.id not in found]
+    if missing:
+        log.info("%s: %d items are left to other shards or another start", one.benchmark.name, len(missing))
+        return False
+    write_results(one.folder / "results.jsonl", [found[item.id] for item in one.items])
+    return True
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError for a benchmark that does not exist."""
+    for name in names:
+        BENCHMARKS.resolve(name)
+    if not names:
+        raise ConfigError(f"--benchmarks names none; known: {', '.join(BENCHMARKS)}")

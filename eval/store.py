@@ -1,0 +1,145 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is known about a run so far: an append-only journal per shard, and one sorted file when all is done.
+
+Layout: <output>/<benchmark>/<fingerprint>/ with manifest.json, journal-<shard>.jsonl and results.jsonl. Everything that
+may change a response is in the fingerprint, so nothing in one folder comes from two configurations.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from eval.item import Grade
+from verl.errors import ConfigError, DataError, VerlError
+
+NO_SPACE = "the disk is full; what is done is kept: make room and start the same command again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one item: a response with its grades, or a failure with its reason."""
+
+    id: str
+    response: str | None = None
+    failure: str | None = None
+    truncated: bool = False
+    prompt_tokens: int = 0
+    response_tokens: int = 0
+    frames: tuple[int, ...] = ()  # of each medium
+    prompt_digest: str = ""  # of the expanded token ids
+    official: Grade | None = None
+    robust: Grade | None = None
+    judged: bool = False  # whether a judge gave the official score
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """As one JSON object."""
+        row = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("official", "robust"):
+            grade = row[name]
+            row[name] = grade and {"score": grade.score, "parsed": grade.parsed, "parts": dict(grade.parts)}
+        return row | {"frames": list(self.frames), "notes": dict(self.notes)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Outcome:
+        """Raises DataError for an object that is none of ours."""
+        try:
+            grades = {name: Grade(**row[name]) if row[name] else None for name in ("official", "robust")}
+            return cls(**{**row, **grades, "frames": tuple(row["frames"])})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a result row ({error}): {str(row)[:120]}") from error
+
+
+class StoreFullError(VerlError):
+    """The disk holds no more results."""
+
+
+class Journal:
+    """The outcomes of one shard, each on disk before the next is asked for. One process writes it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = threading.Lock()
+        self._file = path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise ConfigError(f"{path} is being written by another process; give each its own --shard") from error
+        _cut_torn_line(path)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Append and wait until it is on disk. Raises StoreFullError."""
+        lines = b"".join(json.dumps(one.as_row(), ensure_ascii=False).encode() + b"\n" for one in outcomes)
+        try:
+            with self._lock:
+                self._file.write(lines)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreFullError(f"{self._path}: {error.strerror}; {NO_SPACE}") from error
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """What a killed process wrote half is asked again."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
+
+
+def read_outcomes(folder: Path) -> dict[str, Outcome]:
+    """All outcomes in a run's journals by item id; of several about one item the last one of its file counts."""
+    found: dict[str, Outcome] = {}
+    for journal in sorted(folder.glob("journal-*.jsonl")):
+        found |= {outcome.id: outcome for outcome in _read(journal)}
+    return found
+
+
+def _read(path: Path) -> Iterator[Outcome]:
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):  # the last one is empty, or torn
+        try:
+            yield Outcome.from_row(json.loads(line))
+        except (ValueError, DataError) as error:
+            raise DataError(f"{path}:{number}: {error}; delete the line to have its item asked again") from error
+
+
+def write_results(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """One line per item, in the order given; replaces the file at once."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for one in outcomes:
+            file.write(json.dumps(one.as_row(), ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_results(path: Path) -> list[Outcome]:
+    """A finished run's outcomes. Raises DataError when it is not finished."""
+    if not path.is_file():
+        raise DataError(f"{path.parent} has no results yet; finish the run, or merge its shards")
+    return list(_read(path))
