@@ -67,9 +67,11 @@ class Answerer:
         self.idleness = Idleness()
 
     async def start(self) -> None:
-        """Load the model."""
-        self._engine = self._open_engine()
-        await self._engine.start()
+        """Load the model, unless it is loaded. Blocks the event loop."""
+        if self._engine is None:
+            engine = self._open_engine()
+            await engine.start()
+            self._engine = engine
 
     async def answer(self, prompt: Prompt, number: int) -> Trajectory:
         """One response. Raises WorkerError after the engine has died of this question again and again."""
@@ -104,7 +106,7 @@ class Answerer:
             if self.deaths > self._max_deaths:
                 raise EngineLostError(f"the engine died {self.deaths} times; what is answered is kept, see the log")
             log.warning("the engine is dead; starting another one (%d of %d)", self.deaths, self._max_deaths)
-            await broken.close()
+            await self.close()
             await self.start()
             return True
 

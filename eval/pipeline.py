@@ -163,6 +163,7 @@ class Pipeline:
         slots = asyncio.Semaphore(self._limits.videos)
         async with asyncio.TaskGroup() as tasks:
             while (group := await ready.get()) is not None:
+                await self._answerer.start()  # the first time; decoding has begun by then
                 await slots.acquire()
                 tasks.create_task(self._ask(group)).add_done_callback(lambda _: slots.release())
 

@@ -34,12 +34,16 @@ class Progress:
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
 
-    def summary(self, answerer: Answerer) -> None:
-        """Say how busy the engine was."""
+    async def summary(self, answerer: Answerer) -> None:
+        """Say how busy the engine was, and what it was spared."""
         idle, busy = answerer.idleness.idle_seconds, answerer.idleness.busy_seconds
         if idle + busy:
             share = 100 * idle / (idle + busy)
             log.info("the engine worked %.1f s and waited for input %.1f s (%.1f%%)", busy, idle, share)
+            stats = await answerer.stats()
+            cached = 100 * stats.cached_prompt_tokens / max(stats.prompt_tokens, 1)
+            loads = stats.media_loads / max(stats.distinct_media, 1)
+            log.info("%.0f%% of the prompt tokens were shared; %.2f loads per clip", cached, loads)
 
     def __enter__(self) -> Progress:
         return self

@@ -150,14 +150,12 @@ async def _ask(
 ) -> None:
     """Benchmarks with the same sampling are asked together, the others one after another, of one engine."""
     answerer = Answerer(lambda: _open_engine(options, prepared), prepared[0].plan)
-    if any(one.items for one in runs):
-        await answerer.start()
     try:
         for plan in dict.fromkeys(one.plan for one in prepared):
             together = [each for one, each in zip(prepared, runs, strict=True) if one.plan == plan]
             answerer.plan = plan
             await Pipeline(answerer, options.limits, judging, progress.advance).run(together)
-        progress.summary(answerer)
+        await progress.summary(answerer)
     finally:
         await answerer.close()
 

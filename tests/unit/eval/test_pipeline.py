@@ -1,0 +1,181 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+import pytest
+
+from eval.budget import ByteBudget
+from eval.engines import Answerer, EngineLostError, Idleness
+from eval.item import Grade
+from eval.pipeline import BenchmarkRun, Limits, Pipeline
+from eval.store import Journal, Outcome, StoreFullError, read_outcomes
+from tests.unit.eval.world import ToyEngine, ToyQuestions, item
+from verl.errors import ConfigError, DataError
+from verl.rollout.engine import SamplingPlan
+
+PLAN = SamplingPlan(max_tokens=8)
+LIMITS = Limits(videos=2, load_workers=4)
+
+
+def ask(folder, items, engines, *, judging=None, unjudged=(), deaths=5):
+    """Run the pipeline to its end; the outcomes on disk, and the answerer."""
+    remaining = list(engines)
+    answerer = Answerer(lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0], PLAN, max_deaths=deaths)
+    with Journal(folder / "journal-1of1.jsonl") as journal:
+        run = BenchmarkRun(questions=ToyQuestions(), items=tuple(items), unjudged=tuple(unjudged), journal=journal)
+        asyncio.run(Pipeline(answerer, LIMITS, judging).run([run]))
+    return read_outcomes(folder), answerer
+
+
+def test_every_item_is_answered_graded_and_written_once(tmp_path):
+    items = [item(f"{video}-{n}", video) for video in "abc" for n in range(3)]
+    engine = ToyEngine({"b-1": "A"})
+    found, _ = ask(tmp_path, items, [engine])
+    assert {one.id: one.official.score for one in found.values()} == {one.id: float(one.id != "b-1") for one in items}
+    assert found["a-0"].robust.score == 1.0
+    assert len((tmp_path / "journal-1of1.jsonl").read_text().splitlines()) == len(items)
+
+
+def test_a_video_with_several_questions_is_read_once_before_they_are_asked(tmp_path):
+    engine = ToyEngine()
+    ask(tmp_path, [item("a-0", "a"), item("a-1", "a"), item("b-0", "b")], [engine])
+    first = [entry for entry in engine.asked if entry[0].startswith("a")][0]
+    assert first == ("a-0", 1)
+    assert [entry for entry in engine.asked if entry[0].startswith("b")] == [("b-0", 8)]
+
+
+def test_an_item_that_cannot_be_worded_or_answered_is_a_row_with_its_reason(tmp_path):
+    found, _ = ask(tmp_path, [item("a-unworded", "a"), item("a-1", "a"), item("b-0", "b")], [ToyEngine({"b-0": "!"})])
+    assert found["a-unworded"].failure == "DataError: this item cannot be worded"
+    assert found["b-0"].failure == "WorkerError: gave up on this one"
+    assert found["a-1"].failure is None
+
+
+def test_a_dead_engine_is_replaced_and_its_questions_are_asked_again(tmp_path):
+    deadly = {"a-1": 1}
+    engines = [ToyEngine(deadly=deadly), ToyEngine(deadly=deadly)]
+    found, answerer = ask(tmp_path, [item(f"a-{n}", "a") for n in range(4)], engines)
+    assert {one.official.score for one in found.values()} == {1.0}
+    assert answerer.deaths == 1
+
+
+def test_a_question_that_kills_every_engine_fails_alone(tmp_path):
+    deadly = {"b-0": 99}
+    engines = [ToyEngine(deadly=deadly) for _ in range(6)]
+    found, answerer = ask(tmp_path, [item("a-0", "a"), item("b-0", "b"), item("c-0", "c")], engines)
+    assert found["b-0"].failure.startswith("WorkerError: the engine died 3 times")
+    assert found["a-0"].failure is None and found["c-0"].failure is None
+    assert answerer.deaths == 3
+
+
+def test_engines_that_keep_dying_end_the_run_and_keep_what_is_answered(tmp_path):
+    deadly = {f"b-{n}": 99 for n in range(9)}
+    engines = [ToyEngine(deadly=deadly) for _ in range(9)]
+    items = [item("a-0", "a"), *(item(name, name) for name in deadly)]
+    with pytest.raises(ExceptionGroup) as caught:
+        ask(tmp_path, items, engines, deaths=2)
+    assert caught.group_contains(EngineLostError)
+
+
+class Judge:
+    def __init__(self, verdict):
+        self.verdict = verdict
+        self.asked = []
+
+    def judge(self, benchmark, item, response):
+        self.asked.append((benchmark.name, item.id, response))
+        return self.verdict
+
+
+def test_a_judge_decides_what_rules_cannot_and_its_failure_leaves_the_item_open(tmp_path):
+    items = [item("a-0", "a"), item("b-0", "b")]
+    judge = Judge(Grade(score=1.0, parsed="?"))
+    found, _ = ask(tmp_path, items, [ToyEngine({"a-0": "? maybe"})], judging=judge)
+    assert judge.asked == [("toy", "a-0", "? maybe")]
+    assert found["a-0"].judged and found["a-0"].official.score == 1.0
+    failing = Judge("timed out")
+    found, _ = ask(tmp_path / "again", items, [ToyEngine({"a-0": "?"})], judging=failing)
+    assert not found["a-0"].judged and found["a-0"].official.score is None
+    assert found["a-0"].notes == {"judge": "timed out"}
+
+
+def test_what_is_answered_but_not_judged_is_judged_without_asking_again(tmp_path):
+    open_one = Outcome(id="a-0", response="?", official=Grade(score=None, parsed="?"))
+    engine, judge = ToyEngine(), Judge(Grade(score=0.5, parsed="?"))
+    found, _ = ask(tmp_path, [], [engine], judging=judge, unjudged=[(item("a-0", "a"), open_one)])
+    assert engine.asked == [] and found["a-0"].official.score == 0.5
+
+
+def test_a_torn_last_line_is_cut_and_its_item_asked_again(tmp_path):
+    path = tmp_path / "journal-1of1.jsonl"
+    with Journal(path) as journal:
+        journal.add([Outcome(id="a", response="B"), Outcome(id="b", failure="X: no")])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"id": "c", "resp')
+    assert set(read_outcomes(tmp_path)) == {"a", "b"}
+    with Journal(path) as journal:
+        journal.add([Outcome(id="c", response="A")])
+    assert set(read_outcomes(tmp_path)) == {"a", "b", "c"}
+
+
+def test_an_outcome_survives_its_row():
+    one = Outcome(
+        id="a", response="x", frames=(8, 1), official=Grade(score=None, parsed="x", parts={"iou": 0.5}), notes={"k": 1}
+    )
+    assert Outcome.from_row(json.loads(json.dumps(one.as_row()))) == one
+
+
+def test_a_damaged_journal_names_the_line(tmp_path):
+    (tmp_path / "journal-1of1.jsonl").write_text('{"id": "a"}\n')
+    with pytest.raises(DataError, match=r"journal-1of1.jsonl:1: .*delete the line"):
+        read_outcomes(tmp_path)
+
+
+def test_two_processes_cannot_write_one_journal(tmp_path):
+    with Journal(tmp_path / "journal-1of1.jsonl"), pytest.raises(ConfigError, match="another process"):
+        Journal(tmp_path / "journal-1of1.jsonl")
+
+
+def test_a_full_disk_says_so(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    journal = Journal(tmp_path / "journal-1of1.jsonl")
+    journal._file.close()
+    journal._file = open("/dev/full", "wb")
+    with pytest.raises(StoreFullError, match="make room and start the same command again"):
+        journal.add([Outcome(id="a")])
+
+
+def test_the_byte_budget_bounds_what_is_held_and_lets_the_oversized_pass_alone():
+    held = []
+
+    async def hold(budget, size):
+        async with budget.take(size):
+            held.append(budget.held)
+            await asyncio.sleep(0.001)
+
+    async def main():
+        budget = ByteBudget(10)
+        await asyncio.gather(*(hold(budget, size) for size in (4, 6, 5, 25, 3, 3)))
+        assert budget.held == 0
+
+    asyncio.run(main())
+    assert sorted(held)[-1] == 25 and all(size <= 10 for size in held if size != 25)
+
+
+def test_idleness_counts_only_the_time_without_a_question():
+    now = iter([0.0, 3.0, 5.0, 6.0]).__next__
+
+    async def main():
+        idle = Idleness(now)
+        async with idle.question():  # 0 to 3
+            pass
+        async with idle.question():  # 5 to 6
+            pass
+        return idle.idle_seconds, idle.busy_seconds
+
+    assert asyncio.run(main()) == (2.0, 4.0)
