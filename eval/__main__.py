@@ -1,0 +1,91 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates a model folder on video benchmarks: python -m eval run --model DIR --benchmarks videomme,mvbench."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from eval.benchmark import BENCHMARKS
+from eval.command import add_run_flags, run_options
+from verl.errors import ConfigError, DataError, VerlError
+
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process's exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(given)
+    try:
+        arguments.command(arguments, given[1:])
+    except (ConfigError, DataError) as error:
+        return _fail(error, USAGE_ERROR)
+    except VerlError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail(KeyboardInterrupt("interrupted; what is answered is kept, start the same command again"), 130)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m eval", description=(__doc__ or "").partition(":")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="ask, grade and report; goes on where an earlier start of it ended")
+    add_run_flags(run)
+    run.set_defaults(command=_run)
+    merge = commands.add_parser("merge", help="report on a run whose shards are all done; takes the flags of the run")
+    add_run_flags(merge)
+    merge.set_defaults(command=_merge)
+    known = commands.add_parser("list", help="the benchmarks")
+    known.set_defaults(command=_list)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    from eval.fleet import devices, run_fleet
+    from eval.runner import run
+
+    options = run_options(arguments)
+    if arguments.engines > 1:
+        on_gpu = options.engine.device == "cuda"
+        visible = (
+            devices(arguments.engines, options.engine.tensor_parallel_size) if on_gpu else [""] * arguments.engines
+        )
+        run_fleet(given, options.shard, visible)
+        _merge(arguments, given)
+        return
+    run(options)
+
+
+def _merge(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    from eval.runner import finish, prepare
+
+    for one in prepare(run_options(arguments)):
+        finish(one)
+
+
+def _list(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    for name in BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        sys.stdout.write(f"{name:24} {benchmark.num_items:6}  {benchmark.title}\n")
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: BaseException, status: int) -> int:
+    sys.stderr.write(f"\neval: {type(error).__name__}: {error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

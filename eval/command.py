@@ -1,0 +1,153 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of a run, as values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.benchmark import STYLES
+from eval.options import EngineSettings, RunOptions, Shard
+from eval.pipeline import Limits
+from verl.errors import ConfigError
+
+GIB = 1 << 30
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Everything `python -m eval run` understands."""
+    what = parser.add_argument_group("what is asked")
+    what.add_argument("--model", required=True, help="a Hugging Face folder")
+    what.add_argument("--benchmarks", required=True, help="names with commas between them, or file.py:NAME of your own")
+    what.add_argument("--data_root", type=Path, default=Path("data/eval"), help="holds <benchmark>/annotations, videos")
+    what.add_argument("--annotations", action="append", default=[], metavar="NAME=PATH", help="somewhere else")
+    what.add_argument("--videos", action="append", default=[], metavar="NAME=DIR", help="somewhere else")
+    what.add_argument("--style", choices=STYLES, default="official", help="how it is asked")
+    what.add_argument("--limit", type=int, help="only the first items of each benchmark")
+    what.add_argument("--blind", action="store_true", help="leave the videos out: what the text alone gives away")
+    what.add_argument("--shard", default="1/1", metavar="i/n", help="only this part, to be merged")
+    what.add_argument("--retry_failed", action="store_true", help="ask again what failed in an earlier start")
+    where = parser.add_argument_group("where things go")
+    where.add_argument("--output_dir", type=Path, default=Path("outputs/eval"))
+    where.add_argument("--cache_dir", type=Path, default=Path("outputs/video_cache"))
+    where.add_argument("--no_report", action="store_true", help="leave reports to a later `python -m eval report`")
+    _add_seeing(parser.add_argument_group("what the model sees; unset: what the benchmark asks for"))
+    _add_sampling(parser.add_argument_group("how it answers; greedy unless told otherwise"))
+    _add_engine(parser.add_argument_group("the engine"))
+
+
+def _add_seeing(group: Any) -> None:
+    group.add_argument("--fps", type=float)
+    group.add_argument("--max_frames", type=int)
+    group.add_argument("--max_pixels", type=int, help="of one frame")
+    group.add_argument("--total_pixels", type=int, help="of all frames")
+    group.add_argument("--sampler", default="qwen_utils", help="rule for frames and sizes")
+
+
+def _add_sampling(group: Any) -> None:
+    group.add_argument("--temperature", type=float)
+    group.add_argument("--top_p", type=float)
+    group.add_argument("--top_k", type=int)
+    group.add_argument("--presence_penalty", type=float)
+    group.add_argument("--repetition_penalty", type=float)
+    group.add_argument("--max_tokens", type=int)
+    group.add_argument("--seed", type=int)
+
+
+def _add_engine(group: Any) -> None:
+    default = EngineSettings()
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    group.add_argument("--engines", type=int, default=1, help="processes on this machine, each with devices of its own")
+    group.add_argument("--dtype", help="bfloat16; float32 on a CPU")
+    group.add_argument("--max_model_len", type=int, default=default.max_model_len, help="prompt and response, tokens")
+    group.add_argument("--max_num_seqs", type=int, default=default.max_num_seqs)
+    group.add_argument("--max_num_batched_tokens", type=int, default=default.max_num_batched_tokens)
+    group.add_argument("--tensor_parallel_size", type=int, default=1)
+    group.add_argument("--gpu_memory_utilization", type=float, default=default.gpu_memory_utilization)
+    group.add_argument("--kv_cache_memory_mb", type=int)
+    group.add_argument("--enforce_eager", action="store_true")
+    group.add_argument("--trust_remote_code", action="store_true")
+    group.add_argument("--pixel_gb", type=float, default=16.0, help="pixels on their way to the engine at once")
+    group.add_argument("--load_workers", type=int, default=16, help="threads that read frames")
+    group.add_argument("--decode_workers", type=int, default=8, help="processes that fill the cache")
+    group.add_argument("--judge_workers", type=int, default=8, help="requests to a judge at once")
+
+
+def run_options(given: argparse.Namespace) -> RunOptions:
+    """The flags as options. Raises ConfigError."""
+    device = _device(given.device)
+    return RunOptions(
+        model=given.model,
+        benchmarks=names(given.benchmarks),
+        data_root=given.data_root,
+        output_dir=given.output_dir,
+        cache_dir=given.cache_dir.absolute(),
+        style=given.style,
+        annotations=_paths("--annotations", given.annotations),
+        media=_paths("--videos", given.videos),
+        budget=_given(given, "fps", "max_frames", "max_pixels", "total_pixels"),
+        sampling=_given(
+            given, "temperature", "top_p", "top_k", "presence_penalty", "repetition_penalty", "max_tokens", "seed"
+        ),
+        engine=EngineSettings(
+            device=device,
+            dtype=given.dtype or ("float32" if device == "cpu" else "bfloat16"),
+            **_given(
+                given,
+                "max_model_len",
+                "max_num_seqs",
+                "max_num_batched_tokens",
+                "tensor_parallel_size",
+                "gpu_memory_utilization",
+                "kv_cache_memory_mb",
+                "enforce_eager",
+                "trust_remote_code",
+            ),
+        ),
+        limits=Limits(
+            pixel_bytes=int(given.pixel_gb * GIB),
+            load_workers=given.load_workers,
+            decode_workers=given.decode_workers,
+            judge_workers=given.judge_workers,
+        ),
+        shard=Shard.parse(given.shard),
+        limit=given.limit,
+        blind=given.blind,
+        retry_failed=given.retry_failed,
+        sampler=given.sampler,
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Benchmarks by name. Raises ConfigError for one that does not exist."""
+    from eval.runner import check_names
+
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    check_names(found)
+    return found
+
+
+def _given(given: argparse.Namespace, *fields: str) -> dict[str, Any]:
+    """The flags that were set."""
+    return {name: getattr(given, name) for name in fields if getattr(given, name) is not None}
+
+
+def _paths(flag: str, pairs: Sequence[str]) -> dict[str, Path]:
+    found = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"{flag} {pair!r}: write NAME=PATH")
+        found[name] = Path(path)
+    return found
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda, but torch sees no CUDA device here; use cpu or auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted

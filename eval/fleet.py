@@ -1,0 +1,45 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several engines on one machine: one process and one shard each, on devices of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from eval.options import Shard
+from verl.errors import WorkerError
+
+
+def devices(num_engines: int, per_engine: int) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each engine; empty strings where there are no devices to deal out."""
+    visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+    if not visible:
+        visible = [str(number) for number in range(num_engines * per_engine)]
+    return [",".join(visible[at * per_engine : (at + 1) * per_engine]) for at in range(num_engines)]
+
+
+def split(shard: Shard, num_engines: int) -> list[Shard]:
+    """The shards that together hold what `shard` holds."""
+    return [
+        Shard(index=shard.index + engine * shard.count, count=shard.count * num_engines)
+        for engine in range(num_engines)
+    ]
+
+
+def run_fleet(arguments: Sequence[str], shard: Shard, visible: Sequence[str]) -> None:
+    """`python -m eval run` once per engine. Raises WorkerError when one of them fails; the others finish."""
+    processes = []
+    for one, cuda in zip(split(shard, len(visible)), visible, strict=True):
+        command = [sys.executable, "-m", "eval", "run", *arguments, "--engines", "1"]
+        command += ["--shard", f"{one.index + 1}/{one.count}", "--no_report"]
+        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": cuda} if cuda else {})
+        processes.append(subprocess.Popen(command, env=environment))
+    failed = [number for number, process in enumerate(processes, start=1) if process.wait() != 0]
+    if failed:
+        raise WorkerError(
+            f"engine(s) {failed} of {len(processes)} failed; their log is above. What is answered is kept: start the"
+            " same command again"
+        )
