@@ -9,15 +9,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from eval.options import Shard
-from verl.errors import WorkerError
+import torch
+
+from eval.options import EngineSettings, Shard
+from verl.errors import ConfigError, WorkerError
 
 
-def devices(num_engines: int, per_engine: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each engine; empty strings where there are no devices to deal out."""
+def devices(num_engines: int, engine: EngineSettings) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each engine; empty strings on a CPU. Raises ConfigError for too few devices."""
+    if engine.device != "cuda":
+        return [""] * num_engines
+    per_engine = engine.tensor_parallel_size
     visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     if not visible:
-        visible = [str(number) for number in range(num_engines * per_engine)]
+        visible = [str(number) for number in range(torch.cuda.device_count())]
+    if len(visible) < num_engines * per_engine:
+        raise ConfigError(f"--engines {num_engines} of {per_engine} device(s) each: {len(visible)} are visible")
     return [",".join(visible[at * per_engine : (at + 1) * per_engine]) for at in range(num_engines)]
 
 
