@@ -124,9 +124,15 @@ class Reference:
             noise = torch.randn(parameter.shape, generator=generator) * std
             parameter += noise.to(parameter.device, parameter.dtype)
 
-    @torch.no_grad()
     def logprobs(self, row: Trajectory, temperature: float, clips: Mapping[str, MediaClip] | None = None) -> np.ndarray:
-        """[R]. Features go where the prompt has placeholders; the response is text whatever it holds."""
+        """[R]."""
+        logprobs = (self.logits(row, clips) / temperature).log_softmax(-1)
+        ids = torch.from_numpy(row.response_ids).long()[:, None].to(logprobs.device)
+        return logprobs.gather(-1, ids)[:, 0].cpu().numpy()
+
+    @torch.no_grad()
+    def logits(self, row: Trajectory, clips: Mapping[str, MediaClip] | None = None) -> torch.Tensor:
+        """[R, V]. Features go where the prompt has placeholders; the response is text whatever it holds."""
         model, core = self.model, self.model.model
         num_prompt = len(row.prompt.ids)
         ids = torch.from_numpy(np.concatenate([row.prompt.ids, row.response_ids])).long()[None].to(model.device)
@@ -147,8 +153,7 @@ class Reference:
             visual_pos_masks=mask,
             deepstack_visual_embeds=deep,
         ).last_hidden_state[0, num_prompt - 1 : -1]
-        logprobs = (model.lm_head(hidden).float() / temperature).log_softmax(-1)
-        return logprobs.gather(-1, ids[0, num_prompt:, None])[:, 0].cpu().numpy()
+        return model.lm_head(hidden).float()
 
     def _look(self, clip: MediaClip) -> list[torch.Tensor]:
         """Features of one medium, and those of the deeper levels."""

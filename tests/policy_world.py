@@ -4,21 +4,22 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests.ranks import one_rank as one_rank
+from tests.ranks import run_ranks as run_ranks
 from verl.config.model import FsdpConfig, ModelConfig, OffloadConfig, OptimConfig
 from verl.fsdp.build import Blueprint
+from verl.fsdp.network import LearningSettings, NetworkSettings
 from verl.fsdp.packing import Packer
 from verl.fsdp.patches import PatchCache
 from verl.fsdp.policy import PolicySettings, TrainingSettings
+from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter
 from verl.types import (
     Experience,
@@ -140,9 +141,49 @@ def experience(row: Trajectory) -> Experience:
     )
 
 
+def valued(row: Trajectory) -> Experience:
+    """The same with values and returns, some of them further apart than a clip allows."""
+    rng = np.random.default_rng(7000 + 1000 * row.group + row.index)
+    length = len(row.response_ids)
+    values, returns = (rng.standard_normal(length).astype(np.float32) for _ in range(2))
+    return replace(experience(row), values=values, returns=returns)
+
+
+def stock_states(model: Any, made: World, row: Trajectory) -> torch.Tensor:
+    """Hidden states [R, D] by transformers' own code, each before its response token."""
+    ids = torch.from_numpy(np.concatenate([row.prompt.ids, row.response_ids])).long()[None]
+    media: dict[str, Any] = {}
+    if row.prompt.media:
+        clips = [made.patches.get(ref) for ref in row.prompt.media]
+        media = {
+            "pixel_values_videos": torch.cat([clip.normalised(torch.float32) for clip in clips]),
+            "video_grid_thw": torch.tensor([clip.grid for clip in clips]),
+            "mm_token_type_ids": 2 * (ids == model.config.video_token_id).int(),
+        }
+    hidden = model.model(input_ids=ids, attention_mask=torch.ones_like(ids), **media).last_hidden_state[0]
+    return hidden[len(row.prompt.ids) - 1 : -1]
+
+
+def critic_settings(**changes: Any) -> NetworkSettings:
+    model, fsdp = ModelConfig(**changes.pop("model", {})), FsdpConfig(**changes.pop("fsdp", {}))
+    blueprint = Blueprint(model=model, fsdp=fsdp, values=True)
+    return NetworkSettings(blueprint=blueprint, **{"offload": OffloadConfig(), "token_budget": 600, **changes})
+
+
+def learning_settings(**changes: Any) -> LearningSettings:
+    defaults = {
+        "optim": OptimConfig(lr=1e-3),
+        "num_training_steps": 10,
+        "num_epochs": 1,
+        "max_grad_norm": 1.0,
+        "token_budget": 600,
+    }
+    return LearningSettings(**{**defaults, **changes})
+
+
 def policy_settings(**changes: Any) -> PolicySettings:
     blueprint = Blueprint(model=ModelConfig(**changes.pop("model", {})), fsdp=FsdpConfig(**changes.pop("fsdp", {})))
-    defaults = {"offload": OffloadConfig(), "temperature": 1.0, "token_budget": 600}
+    defaults = {"offload": OffloadConfig(), "sampling": Sampling(), "token_budget": 600}
     return PolicySettings(blueprint=blueprint, **{**defaults, **changes})
 
 
@@ -156,26 +197,3 @@ def training_settings(**changes: Any) -> TrainingSettings:
         "token_budget": 600,
     }
     return TrainingSettings(**{**defaults, **changes})
-
-
-def run_ranks(function: Callable[..., None], world_size: int, *arguments: Any) -> None:
-    """Call `function(rank, *arguments)` in gloo processes; any failure is raised here."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-    mp.spawn(_rank, (function, world_size, port, arguments), nprocs=world_size)
-
-
-def one_rank(directory: Path) -> None:
-    """Make this process a process group of its own, if it is none yet."""
-    if not dist.is_initialized():
-        dist.init_process_group("gloo", init_method=f"file://{directory}/rendezvous", rank=0, world_size=1)
-
-
-def _rank(rank: int, function: Callable[..., None], world_size: int, port: int, arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    try:
-        function(rank, *arguments)
-    finally:
-        dist.destroy_process_group()

@@ -296,3 +296,4 @@ class Experience:
     values: Floats | None  # [R], None without a critic
     advantages: Floats  # [R]
     returns: Floats  # [R]
+    weights: Floats | None = None  # [R], what the loss of each token is multiplied by; None: nothing

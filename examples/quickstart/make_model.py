@@ -9,8 +9,10 @@ Matrices have a standard deviation of 0.1: with the usual 0.02 a model this smal
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from examples.quickstart.questions import KINDS
+from examples.quickstart.all_kinds import ALL_KINDS
+from examples.quickstart.questions import KINDS, Kind
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -74,12 +77,13 @@ CHAT_TEMPLATE = """\
 """
 
 
-def build_tiny_qwen3_vl(directory: Path, seed: int = 0, *, tied: bool = False) -> Path:
+def build_tiny_qwen3_vl(directory: Path, seed: int = 0, *, tied: bool = False, answers: Iterable[str] = ()) -> Path:
     """Writes a random video-language model, its tokenizer and its processors; returns `directory`.
 
-    `tied` shares input embedding and output head, as the published 2B and 4B models do.
+    `tied` shares input embedding and output head, as the published 2B and 4B models do. `answers` are further texts
+    that the tokenizer should have short codes for.
     """
-    tokenizer = train_tokenizer()
+    tokenizer = train_tokenizer(answers)
     token = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
         text_config={
@@ -119,7 +123,7 @@ def build_tiny_qwen3(directory: Path, seed: int = 0, *, tied: bool = False) -> P
     return directory
 
 
-def train_tokenizer() -> PreTrainedTokenizerFast:
+def train_tokenizer(more: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer fitted to the quickstart's prompts. Every text can be encoded."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -135,7 +139,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.train_from_iterator(itertools.chain(_corpus(), more), trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL_TOKENS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -149,12 +153,23 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _corpus() -> Iterator[str]:
-    template = jinja2.Template(Path(__file__).with_name("prompt.jinja").read_text())
-    for kind in KINDS.values():
-        yield template.render(problem=kind.problem.replace("<video>", ""), options=kind.options)
+    yield from _prompts(KINDS)
     for answer in ("A", "B", "C", "D", "Yes", "No", '{"time": [1.5, 2.5]}', *map(str, range(10))):
         yield f"<answer>{answer}</answer>"
     yield from WORDS
+
+
+def texts_of_all_kinds() -> Iterator[str]:
+    """Prompts and answers of every kind of question."""
+    yield from _prompts(ALL_KINDS)
+    for kind in ALL_KINDS.values():
+        yield from (f"<answer>{kind.draw(random.Random(0), turn, 4.0)[1]}</answer>" for turn in range(8))
+
+
+def _prompts(kinds: Mapping[str, Kind]) -> Iterator[str]:
+    template = jinja2.Template(Path(__file__).with_name("prompt.jinja").read_text())
+    for kind in kinds.values():
+        yield template.render(problem=kind.problem.replace("<video>", ""), options=kind.options)
 
 
 def _text_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -216,13 +231,13 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, directory:
     tokenizer.save_pretrained(directory)
 
 
-def make(directory: Path, seed: int) -> bool:
+def make(directory: Path, seed: int, answers: Iterable[str] = ()) -> bool:
     """Builds the model. False if `directory` already holds it."""
-    recipe = directory / RECIPE
-    wanted = json.dumps({"seed": seed, "version": MODEL_VERSION}) + "\n"
+    recipe, answers = directory / RECIPE, list(answers)
+    wanted = json.dumps({"seed": seed, "version": MODEL_VERSION} | ({"answers": answers} if answers else {})) + "\n"
     if recipe.is_file() and recipe.read_text() == wanted:
         return False
-    build_tiny_qwen3_vl(directory, seed)
+    build_tiny_qwen3_vl(directory, seed, answers=answers)
     recipe.write_text(wanted)
     return True
 
@@ -232,8 +247,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path("outputs/quickstart/random"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all-kinds", action="store_true", help="with a tokenizer for every kind of question")
     arguments = parser.parse_args()
-    built = make(arguments.directory, arguments.seed)
+    built = make(arguments.directory, arguments.seed, texts_of_all_kinds() if arguments.all_kinds else ())
     print(f"model: {arguments.directory} ({'built' if built else 'already there, reused'})")
 
 

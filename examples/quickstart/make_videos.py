@@ -20,8 +20,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.quickstart.questions import KINDS, Scene, Shape
+from examples.quickstart.all_kinds import ALL_KINDS, MORE_KINDS
+from examples.quickstart.questions import GLYPHS, KINDS, Scene, Shape
 
+KNOWN_KINDS = KINDS | MORE_KINDS
 DRAWING_VERSION = 1  # bump when the same seed gives other pixels or other questions than before
 
 
@@ -43,7 +45,7 @@ class VideoFormat:
 class Recipe:
     """Everything that determines a data set."""
 
-    kinds: Mapping[str, float]  # name in KINDS -> share
+    kinds: Mapping[str, float]  # name in KINDS or MORE_KINDS -> share
     train: int = 256
     val: int = 64
     seed: int = 0
@@ -71,7 +73,7 @@ def write_split(directory: Path, split: str, count: int, recipe: Recipe) -> Iter
     for index in range(count):
         rng = random.Random(f"{recipe.seed}/{split}/{index}")
         (name,) = rng.choices(list(recipe.kinds), list(recipe.kinds.values()))
-        kind = KINDS[name]
+        kind = KNOWN_KINDS[name]
         scene, answer = kind.draw(rng, turns[name], recipe.video.seconds)
         turns[name] += 1
         video = Path("videos") / f"{split}-{index:05d}.mp4"
@@ -79,7 +81,7 @@ def write_split(directory: Path, split: str, count: int, recipe: Recipe) -> Iter
         yield {
             "problem_id": f"{split}-{index:05d}",
             "problem": kind.problem,
-            "answer": answer,
+            "answer": kind.truth(answer),
             "problem_type": kind.problem_type,
             "data_type": "video",
             "options": list(kind.options),
@@ -120,8 +122,18 @@ def _mask(shape: Shape, moment: float, axis: NDArray[np.float64]) -> NDArray[np.
     across, down = axis[None, :] - x, axis[:, None] - y
     if shape.form == "disc":
         return across**2 + down**2 <= half**2
+    if shape.form in GLYPHS:
+        return _glyph(shape.form, (across + half) / shape.size, (down + half) / shape.size)
     width = (down + half) / 2 if shape.form == "triangle" else half
     return (np.abs(across) <= width) & (np.abs(down) <= half)
+
+
+def _glyph(letter: str, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which pixels [H, W] a letter covers; `across` [1, W] and `down` [H, 1] are 0 to 1 inside its square."""
+    grid = np.array([[cell == "#" for cell in row] for row in GLYPHS[letter]])
+    column, row = (np.floor(part * len(grid)).astype(int) for part in (across, down))
+    is_inside = (column >= 0) & (column < len(grid)) & (row >= 0) & (row < len(grid))
+    return is_inside & grid[row.clip(0, len(grid) - 1), column.clip(0, len(grid) - 1)]
 
 
 def _bounce(position: float, margin: float) -> float:
@@ -132,12 +144,14 @@ def _bounce(position: float, margin: float) -> float:
 
 
 def parse_kinds(text: str) -> dict[str, float]:
-    """`colour:3,boolean:1` -> shares by kind; `argparse` reports what is wrong."""
+    """`colour:3,boolean:1` -> shares by kind, `all` -> one of each task; `argparse` reports what is wrong."""
+    if text == "all":
+        return dict.fromkeys(ALL_KINDS, 1.0)
     shares = {}
     for part in text.split(","):
         name, _, share = part.partition(":")
-        if name not in KINDS:
-            raise argparse.ArgumentTypeError(f"unknown kind {name!r}; there are {', '.join(KINDS)}")
+        if name not in KNOWN_KINDS:
+            raise argparse.ArgumentTypeError(f"unknown kind {name!r}; there are {', '.join(KNOWN_KINDS)}, or all")
         shares[name] = float(share or 1)
     return shares
 

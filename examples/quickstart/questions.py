@@ -9,9 +9,16 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 230), "yellow": (230, 220, 40)}
 FORMS = ("square", "disc", "triangle")
+GLYPHS = {  # letters as forms: rows of a grid, from the top
+    "L": ("#....", "#....", "#....", "#....", "#####"),
+    "T": ("#####", "..#..", "..#..", "..#..", "..#.."),
+    "O": ("#####", "#...#", "#...#", "#...#", "#####"),
+    "X": ("#...#", ".#.#.", "..#..", ".#.#.", "#...#"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +49,15 @@ class Kind:
     """One kind of question.
 
     `draw(rng, turn, seconds)` gives a scene of that length and its answer. Answers take turns, so that each is right
-    equally often and a constant guess earns no more than chance.
+    equally often and a constant guess earns no more than chance. `truth` makes of an answer what the row holds, where
+    that is something else: tests of a program, a mask.
     """
 
     problem_type: str
     problem: str
     draw: Draw
     options: tuple[str, ...] = ()
+    truth: Callable[[str], Any] = str
 
 
 def _shape(rng: random.Random, colour: tuple[int, int, int], size: float = 0.6) -> Shape:

@@ -23,7 +23,7 @@ from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
 from examples.quickstart.make_model import RECIPE
-from examples.quickstart.questions import KINDS
+from examples.quickstart.make_videos import KNOWN_KINDS
 from verl.media.source import MediaSource, SourceMode, load
 from verl.types import VideoSpec
 
@@ -85,7 +85,7 @@ class FormBatches:
 
     def random_answer(self, row: Row) -> str:
         """A valid answer to this kind of question, drawn without a look at the row's video or answer."""
-        kind = next(kind for kind in KINDS.values() if kind.problem == row["problem"])
+        kind = next(kind for kind in KNOWN_KINDS.values() if kind.problem == row["problem"])
         return kind.draw(self.rng, self.rng.randrange(840), 4.0)[1]
 
 
@@ -134,9 +134,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("outputs/quickstart/data"))
     parser.add_argument("--output", type=Path, default=Path("outputs/quickstart/model"))
     parser.add_argument("--steps", type=int, default=WarmUp().steps)
+    parser.add_argument("--batch-size", type=int, default=WarmUp().batch_size)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    settings = WarmUp(steps=arguments.steps, seed=arguments.seed)
+    settings = WarmUp(steps=arguments.steps, batch_size=arguments.batch_size, seed=arguments.seed)
     trained = warm_up(arguments.model, arguments.data, arguments.output, settings)
     print(f"warmed-up model: {arguments.output} ({'trained' if trained else 'already there, reused'})")
 

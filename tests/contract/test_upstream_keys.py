@@ -186,11 +186,8 @@ def test_every_honoured_key_is_read_somewhere():
 
 
 REFUSED = {
-    "algorithm.adv_estimator": "gae",
     "worker.rollout.colocated": "false",
     "algorithm.kl_penalty": "full",
-    "algorithm.online_filtering": "true",
-    "trainer.critic_warmup": "1",
     "worker.hybrid_engine": "false",
     "worker.actor.strategy": "megatron",
     "worker.actor.loss_type": "gspo",
@@ -204,7 +201,6 @@ REFUSED = {
     "worker.ref.fsdp.fsdp_size": "2",
     "worker.ref.fsdp.mp_buffer_dtype": "bf16",
     "worker.rollout.name": "sglang",
-    "worker.rollout.enable_mix_policy": "true",
 }
 
 

@@ -4,28 +4,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.live_engine import LiveServer, ModuleWeights, Reference, make_prompt
-from tests.world import tiny_image, tiny_model, tiny_video
+from tests.runs import REWARD
+from tests.world import tiny_image, tiny_model, tiny_rows, tiny_video
+from verl.config.load import load as load_config
+from verl.data.dataset import build_dataset
 from verl.errors import AlignmentError, DataError, WorkerError
+from verl.fsdp.sampling import Sampling
 from verl.media.image import ImageSource
 from verl.media.source import MediaSource, SourceMode, load
 from verl.models.adapter import load_adapter
 from verl.rollout.engine import SamplingPlan
 from verl.rollout.environment import engine_environment
 from verl.rollout.options import EngineOptions, TransferSettings
+from verl.rollout.writers import EngineWriter, Written
 from verl.types import ImageClip, ImageSpec, Prompt, Trajectory, VideoSpec
 
 pytestmark = pytest.mark.cluster
@@ -114,6 +124,19 @@ def test_logprobs_are_those_of_transformers(world: World, rows: list[Trajectory]
     assert world.gap(rows) < EXACT
 
 
+@pytest.mark.parametrize(("top_p", "top_k"), [(0.8, -1), (1.0, 5), (0.7, 40)])
+def test_logprobs_of_a_part_of_the_vocabulary_are_the_trainers(world: World, top_p: float, top_k: int) -> None:
+    plan = SamplingPlan(n=4, temperature=TEMPERATURE, top_p=top_p, top_k=top_k, max_tokens=16, seed=5)
+    how = Sampling(temperature=TEMPERATURE, top_p=top_p, top_k=top_k)
+    untouched = []
+    for row in world.live.generate(world.prompts[:1], plan):
+        ids = torch.from_numpy(row.response_ids).long()
+        shaped = how.shape(world.reference.logits(row), ids).log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        assert np.abs(shaped.numpy() - row.rollout_logprobs).max() < EXACT
+        untouched.append(np.abs(world.reference.logprobs(row, TEMPERATURE) - row.rollout_logprobs).min())
+    assert min(untouched) > 100 * EXACT, "nothing was cut off: the test proves nothing"
+
+
 def test_images_are_seen_as_transformers_sees_them(world: World, rows: list[Trajectory]) -> None:
     """The engine's own ids are compared with ours for every row; see `check_expansion`."""
     fresh = world.live.generate(world.pictured, PLAN)
@@ -175,6 +198,56 @@ def test_a_prompt_without_room_for_a_response_names_its_row(world: World) -> Non
     )
     with pytest.raises(DataError, match="test:1"):
         world.live.generate([long], SamplingPlan(max_tokens=1))
+
+
+def test_the_data_tools_sample_as_training_does_and_resume(world: World, tmp_path: Path) -> None:
+    """Both commands; the second time nothing is left to ask the engine for."""
+    rows = tiny_rows(tmp_path, 3)
+    (tmp_path / "reward.py").write_text(REWARD)
+    asked: list[int] = []
+
+    class Remote:
+        """The engine lives in another event loop."""
+
+        async def write(self, prompt: Prompt, row: int, plan: SamplingPlan) -> Sequence[Written]:
+            asked.append(row)
+            return await asyncio.wrap_future(
+                world.live.submit(EngineWriter(world.live.server).write(prompt, row, plan))
+            )
+
+    @asynccontextmanager
+    async def opener(job: Any) -> AsyncIterator[Remote]:
+        yield Remote()
+
+    settings = [
+        *(
+            f"data.{key}"
+            for key in (f"train_files={tmp_path}/train.jsonl", f"video_dir={tmp_path}", "prompt_key=problem")
+        ),
+        *("data.video_max_frames=4", "data.min_pixels=null", "data.max_pixels=4096", "data.max_response_length=12"),
+        f"worker.actor.model.model_path={world.live.server.options.model_path}",
+        f"worker.reward.reward_function={tmp_path}/reward.py:noisy",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+        make, keep = (importlib.import_module(name) for name in ("make_offline_trajectories", "filter_by_pass_rate"))
+    made, kept = tmp_path / "made.jsonl", tmp_path / "kept.jsonl"
+    for _ in range(2):
+        assert make.main([*settings, f"--output_file={made}", "--keep=2"], opener) == 0
+        assert keep.main([*settings, f"--output_file={kept}", "--below=1.1"], opener) == 0
+    assert sorted(asked) == [0, 0, 1, 1, 2, 2]  # once by each command
+    dataset = build_dataset(load_config(settings).data, load_adapter(world.live.server.options.model_path), train=True)
+    plan = SamplingPlan(n=8, max_tokens=12, seed=1)
+    texts = [row.text for row in world.live.generate(list(dataset), plan)]
+    sums = [sum(map(ord, text)) % 5 for text in texts]
+    rates = [sum(one == 4 for one in sums[start : start + 8]) / 8 for start in (0, 8, 16)]
+    told = [json.loads(line) for line in kept.with_name("kept.pass_rates.jsonl").read_text().splitlines()]
+    assert [row["pass_rate"] for row in told] == rates
+    written = [json.loads(line) for line in made.read_text().splitlines()]
+    assert [row["problem_id"] for row in written] == [row["problem_id"] for row in rows]
+    for start, row in zip((0, 8, 16), written, strict=True):
+        assert row["has_offline_trajectory"] == bool(row["offline_output"])
+        assert set(row["offline_output"]) <= set(texts[start : start + 8])
 
 
 def test_new_weights_count_at_once_and_for_everything(world: World, rows: list[Trajectory]) -> None:

@@ -48,7 +48,7 @@ def handle(cluster, tmp_path):
     kind = ray.remote(RewardWorker).options(num_cpus=0)
     config = RewardConfig(reward_function=f"{tmp_path / 'reward.py'}:score")
     actors = [kind.remote(config) for _ in range(2)]
-    workers = WorkerGroup("reward worker", actors, Watch(), renew=lambda: kind.remote(config))
+    workers = WorkerGroup("reward worker", actors, Watch(), renew=lambda rank: kind.remote(config))
     handle = RewardHandle(workers, batch_size=1, timeout_seconds=2.0)
     yield handle
     for actor in workers.actors:

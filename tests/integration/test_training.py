@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from tests.reward_models import tiny_reward_model
 from tests.runs import arguments, make_world, read_metrics
 from verl.checkpoint.merge import merge
 from verl.config.checks import check
@@ -45,6 +46,9 @@ def trained(tmp_path_factory):
     changes = ["trainer.max_steps=3", "trainer.val_before_train=true", "trainer.save_freq=3", "trainer.val_freq=2"]
     changes += ["trainer.val_generations_to_log=2", "algorithm.disable_kl=false", "algorithm.use_kl_loss=true"]
     changes += ["algorithm.kl_penalty=low_var_kl", "worker.actor.global_batch_size=4"]
+    scorer = tiny_reward_model(directory / "scorer")
+    changes += [f"worker.reward.model.model_path={scorer}", "worker.reward.model.dtype=fp32"]
+    changes += ["worker.reward.model.weight=0.01"]
     config = load(arguments(directory, *changes))
     check(config)
     with launched(config) as trainer:
@@ -94,6 +98,14 @@ def test_the_weights_move_and_the_reference_stays(steps):
 def test_a_users_reward_function_gives_signal_and_its_parts_are_logged(steps):
     assert all(row["groups/no_signal_share"] < 0.5 for row in steps)
     assert all(row["reward/length"] > 0 for row in steps)
+
+
+def test_a_reward_model_adds_its_share_and_its_work_is_logged(steps):
+    for row in steps:
+        mixed = row["reward/rule_score"] + 0.01 * row["reward/model_score"]
+        assert row["reward/overall"] == pytest.approx(mixed, abs=1e-6)
+        assert row["reward_model/throughput"] > 0 and row["reward_model/lost_workers"] == 0
+        assert row["reward/capacity"] > 0 and 0 <= row["reward/wait_share"] < 1
 
 
 def test_validation_is_logged_before_during_and_after(trained):

@@ -9,25 +9,6 @@ import math
 Rows = list[list[float]]
 
 
-def scores(rewards: Rows, lengths: list[int]) -> list[float]:
-    return [sum(row[:length]) for row, length in zip(rewards, lengths, strict=True)]
-
-
-def grpo(rewards: Rows, lengths: list[int], group: list[int]) -> Rows:
-    score = scores(rewards, lengths)
-    advantages = []
-    for i, row in enumerate(rewards):
-        siblings = [score[j] for j in range(len(score)) if group[j] == group[i]]
-        mean = sum(siblings) / len(siblings)
-        if len(siblings) == 1 or max(siblings) == min(siblings):
-            advantage = 0.0
-        else:
-            std = math.sqrt(sum((s - mean) ** 2 for s in siblings) / (len(siblings) - 1))
-            advantage = (score[i] - mean) / (std + 1e-6)
-        advantages.append([advantage if t < lengths[i] else 0.0 for t in range(len(row))])
-    return advantages
-
-
 def ppo_token(logprob: float, old: float, advantage: float, bounds: tuple[float, float, float]) -> float:
     low, high, dual = bounds
     ratio = math.exp(max(-20.0, min(20.0, logprob - old)))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from verl.algorithms.contract import AdvantageInput, AdvantageOutput, MetricSum, Needs
-from verl.algorithms.grouped import group_stats
+from verl.algorithms.contract import AdvantageInput, AdvantageOutput, Memory, MetricSum, Needs
 from verl.algorithms.masked import zero_outside
 from verl.errors import ConfigError, ContractError
 from verl.registry import Registry
@@ -33,8 +33,8 @@ class Advantage:
     def compute(self, x: AdvantageInput) -> AdvantageOutput:
         """The function's advantages and returns, 0 outside the mask, in the dtype of the rewards.
 
-        Raises ContractError when a need was not supplied, or the function returns another type, shape, or a
-        number that is not finite.
+        Raises ContractError when a need was not supplied, or the function returns another type, shape, a
+        number that is not finite, or a memory that a checkpoint cannot keep.
         """
         self._check_supplied(x)
         y = self.function(x)
@@ -44,6 +44,7 @@ class Advantage:
             advantages=self._checked(y.advantages, x, "advantages"),
             returns=self._checked(y.returns, x, "returns"),
             metrics={**self._group_metrics(x), **y.metrics},
+            memory=self._remembered(y.memory),
         )
 
     def _check_supplied(self, x: AdvantageInput) -> None:
@@ -51,6 +52,7 @@ class Advantage:
         absent = [
             *(["values"] if Needs.CRITIC in self.needs and x.values is None else []),
             *(["baselines"] if Needs.GREEDY_BASELINE in self.needs and x.baselines is None else []),
+            *(["tasks"] if Needs.TASK in self.needs and x.tasks is None else []),
             *(parts if Needs.COMPONENTS in self.needs else []),
         ]
         if absent:
@@ -67,12 +69,24 @@ class Advantage:
             raise ContractError(f"advantage {self.name!r} returned {what} that are not finite: {where}")
         return kept
 
+    def _remembered(self, memory: Memory) -> Memory:
+        """The memory as it will be after a resume."""
+        try:
+            kept: Memory = json.loads(json.dumps(memory, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            message = (
+                f"advantage {self.name!r} returned a memory that is not JSON, so no checkpoint can keep it: {error}"
+            )
+            raise ContractError(message) from error
+        return kept
+
     def _group_metrics(self, x: AdvantageInput) -> dict[str, MetricSum]:
         if Needs.GROUP not in self.needs:
             return {}
-        stats = group_stats(x.scores, x.group)
+        stats = x.siblings(x.scores)
         if stats.num_singletons:
-            log.warning("%d prompts have one response only, and its advantage is 0", stats.num_singletons)
+            advantage = {"zero": "0", "score": "its score"}[x.settings.conventions.singleton]
+            log.warning("%d prompts have one response only, and its advantage is %s", stats.num_singletons, advantage)
         return {"groups/singleton": (stats.num_singletons, stats.num_groups)}
 
 

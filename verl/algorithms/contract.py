@@ -12,18 +12,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from verl.algorithms.masked import zero_outside
+from verl.algorithms.grouped import GroupStats, Singleton, group_stats
+from verl.algorithms.masked import whiten, zero_outside
 
 MetricSum: TypeAlias = tuple[float, float]  # (total, weight): the metric is total / weight once all are added up
-KlKind: TypeAlias = Literal["kl", "abs", "mse", "low_var_kl", "full"]
-Average: TypeAlias = Literal["token", "seq"]
+KlKind: TypeAlias = str  # a name that `kl.estimate_kl` knows
+Average: TypeAlias = Literal["token", "seq", "seq_sum", "seq_norm", "sum"]
+OffPolicyLoss: TypeAlias = Literal["on_policy", "importance", "luffy"]
+Shaping: TypeAlias = Literal["fraction", "none", "sqrt", "power", "logp", "p_logp"]
+Whitening: TypeAlias = Literal["sample", "token"]
 Option: TypeAlias = str | int | float | bool
+Memory: TypeAlias = Mapping[str, Any]  # JSON values
 
 
 class Needs(Flag):
@@ -34,6 +39,19 @@ class Needs(Flag):
     CRITIC = auto()  # `values`
     GREEDY_BASELINE = auto()  # `baselines`: the score of the greedy response to the same prompt
     COMPONENTS = auto()  # `parts`: the named parts of every score
+    TASK = auto()  # `tasks`: the kind of problem that every row answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """Where implementations of one formula differ."""
+
+    singleton: Singleton = "zero"
+    eps: float = 1e-6  # added to a std
+    ddof: int = 1  # degrees of freedom that a std over siblings takes off
+    whitens: bool = True  # False: gae and reinforce_plus_plus leave their advantages as they are
+    whiten_eps: float = 1e-8  # added to a variance over tokens
+    whiten_ddof: int = 1  # taken off by a variance over the batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +60,12 @@ class AlgorithmSettings:
 
     gamma: float = 1.0
     lam: float = 1.0
+    norm_by_std: bool | None = None  # whether siblings are measured in stds; None: as the estimator's paper does
     components: tuple[str, ...] = ("accuracy", "format")
+    weights: tuple[float, ...] = ()  # of the components; without any, all are 1
+    whitening: Whitening = "sample"  # of gdpo, over responses or over tokens
+    ema_decay: float = 0.99  # share that a step leaves of what was remembered
+    conventions: Conventions = Conventions()
     options: Mapping[str, Option] = field(default_factory=dict)  # for plug-ins defined outside the package
 
 
@@ -56,13 +79,34 @@ class AdvantageInput:
     values: Float[Tensor, "B R"] | None = None
     baselines: Float[Tensor, " B"] | None = None
     parts: Mapping[str, Float[Tensor, " B"]] = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None  # B of them
     off_policy: Bool[Tensor, " B"] | None = None  # rows the policy did not write itself
+    memory: Memory = field(default_factory=dict)  # what the last step's output had; empty at the first
     settings: AlgorithmSettings = AlgorithmSettings()
 
     @property
     def scores(self) -> Float[Tensor, " B"]:
         """One number per row: its rewards summed over the mask. float64."""
         return zero_outside(self.rewards, self.mask).sum(-1, dtype=torch.float64)
+
+    def siblings(self, values: Float[Tensor, " B"]) -> GroupStats:
+        """Statistics of `values` over the responses to one prompt, by the conventions in force."""
+        conventions = self.settings.conventions
+        return group_stats(values, self.group, ddof=conventions.ddof, singleton=conventions.singleton)
+
+    def relative(self, values: Float[Tensor, " B"], *, by_std: bool) -> Float[Tensor, " B"]:
+        """`values` less the mean of their siblings; over (std + eps) if `by_std`, unless the settings decide."""
+        stats = self.siblings(values)
+        above = values.double() - stats.mean
+        divides = by_std if self.settings.norm_by_std is None else self.settings.norm_by_std
+        return above / (stats.std + self.settings.conventions.eps) if divides else above
+
+    def whitened(self, values: Float[Tensor, "B R"]) -> Float[Tensor, "B R"]:
+        """`values` with mean 0 and variance 1 over all tokens of the step, by the conventions in force."""
+        conventions = self.settings.conventions
+        if not conventions.whitens:
+            return values
+        return whiten(values, self.mask, ddof=conventions.whiten_ddof, eps=conventions.whiten_eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +116,7 @@ class AdvantageOutput:
     advantages: Float[Tensor, "B R"]
     returns: Float[Tensor, "B R"]
     metrics: Mapping[str, MetricSum] = field(default_factory=dict)  # full names
+    memory: Memory = field(default_factory=dict)  # given back at the next step, also after a resume
 
     @classmethod
     def broadcast(cls, advantage: Float[Tensor, " B"], mask: Bool[Tensor, "B R"]) -> AdvantageOutput:
@@ -89,6 +134,7 @@ class Denominators:
 
     num_tokens: float  # True entries of the mask
     num_sequences: float  # rows with at least one of them
+    response_length: float = 1.0  # what "seq_norm" divides every row's sum by, a constant of the run
 
     @classmethod
     def of(cls, mask: Bool[Tensor, "B R"]) -> Denominators:
@@ -99,26 +145,47 @@ class Denominators:
         return Denominators(
             num_tokens=self.num_tokens + other.num_tokens,
             num_sequences=self.num_sequences + other.num_sequences,
+            response_length=self.response_length,
         )
 
     def count(self, average: Average) -> float:
-        """What `average` counts: tokens or sequences."""
-        return self.num_tokens if average == "token" else self.num_sequences
+        """What `average` divides by."""
+        if average == "token":
+            return self.num_tokens
+        if average == "sum":
+            return 1.0
+        return self.num_sequences * (self.response_length if average == "seq_norm" else 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffPolicySettings:
+    """What the loss does with rows that the policy did not write. Numbers as in arXiv 2504.14945."""
+
+    loss: OffPolicyLoss = "on_policy"
+    shaping: Shaping = "fraction"  # of the probability, for "luffy"
+    gamma: float = 0.1  # of "fraction"; the exponent of "power"; the weight of "logp" and "p_logp"
+    max_ratio: float | None = None  # ratios and shaped probabilities above are cut off; None: none is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSettings:
     """The numbers a policy loss may use. The ratio is clipped to [1 - clip_low, 1 + clip_high]."""
 
-    clip_low: float = 0.2
+    clip_low: float | None = None  # None: what the loss is defined with
     clip_high: float = 0.3
     clip_dual: float = 3.0
+    tau_positive: float = 1.0
+    tau_negative: float = 1.05
     average: Average = "token"
+    response_length: float = 1.0  # see Denominators
     use_kl_loss: bool = False
     kl_kind: KlKind = "low_var_kl"
     kl_coef: float = 0.0
+    kl_bias_correction: bool = False  # the KL in the loss times the ratio (arXiv 2512.02556)
     entropy_coef: float = 0.0
-    options: Mapping[str, Option] = field(default_factory=dict)  # for plug-ins defined outside the package
+    sequence_mask_delta: float | None = None  # see policy_loss.worth_learning
+    off_policy: OffPolicySettings = OffPolicySettings()
+    options: Mapping[str, Option] = field(default_factory=dict)  # by name, for losses with numbers of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +201,7 @@ class LossInput:
     rollout_logprobs: Float[Tensor, "B R"] | None = None  # of the distribution sampled from, by the engine
     entropy: Float[Tensor, "B R"] | None = None
     off_policy: Bool[Tensor, " B"] | None = None  # rows the policy did not write itself
+    weights: Float[Tensor, "B R"] | None = None  # of `correction.correct`; what the loss of each token is multiplied by
     settings: LossSettings = LossSettings()
 
 
@@ -143,6 +211,7 @@ class TokenLoss:
 
     values: Float[Tensor, "B R"]
     metrics: Mapping[str, MetricSum] = field(default_factory=dict)
+    average: Average | None = None  # of formulas that are defined with one; None: as set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

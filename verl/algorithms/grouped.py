@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+
+Reduction: TypeAlias = Literal["sum", "amax", "amin"]
+Singleton: TypeAlias = Literal["zero", "score"]  # advantage of a response without siblings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +20,7 @@ class GroupStats:
     """Of the group that each row is in. float64."""
 
     mean: Float[Tensor, " B"]
-    std: Float[Tensor, " B"]  # with one degree of freedom taken off; 0 for a group of one
+    std: Float[Tensor, " B"]  # with one degree of freedom taken off unless told; 0 for a group of one
     size: Float[Tensor, " B"]
     is_first: Bool[Tensor, " B"]  # one row per group, to count groups by
 
@@ -31,27 +35,30 @@ class GroupStats:
         return float((self.is_first & (self.size == 1)).sum())
 
 
-def group_stats(scores: Float[Tensor, " B"], group: Int[Tensor, " B"]) -> GroupStats:
+def over_siblings(values: Shaped[Tensor, " B"], group: Int[Tensor, " B"], how: Reduction) -> Shaped[Tensor, " B"]:
+    """Sum, largest or smallest of the `values` of every row's group."""
+    labels, of_row = torch.unique(group, return_inverse=True)
+    found = values.new_zeros(len(labels)).scatter_reduce(0, of_row, values, how, include_self=False)
+    return found[of_row]
+
+
+def group_stats(
+    scores: Float[Tensor, " B"], group: Int[Tensor, " B"], *, ddof: int = 1, singleton: Singleton = "zero"
+) -> GroupStats:
     """Mean, std and size per group, in any row order.
 
     Deviations are taken from the smallest score of the group, so that siblings with equal scores have
     a std of exactly 0 whatever the score: 0.7 has no exact mean, and a rounding error divided by another one
-    is not small.
+    is not small. With `singleton` "score" the mean of a group of one is 0 and its std 1, as in verl.
     """
     scores = scores.double()
-    labels, of_row = torch.unique(group, return_inverse=True)
-    zeros = scores.new_zeros(len(labels))
-    size = zeros.index_add(0, of_row, torch.ones_like(scores))
-    least = zeros.scatter_reduce(0, of_row, scores, "amin", include_self=False)
-    above = scores - least[of_row]
-    mean_above = zeros.index_add(0, of_row, above) / size
-    squares = zeros.index_add(0, of_row, (above - mean_above[of_row]) ** 2)
-    std = (squares / (size - 1).clamp(min=1)).sqrt()
+    size = over_siblings(torch.ones_like(scores), group, "sum")
+    least = over_siblings(scores, group, "amin")
+    above = scores - least
+    mean_above = over_siblings(above, group, "sum") / size
+    squares = over_siblings((above - mean_above) ** 2, group, "sum")
+    mean, std = least + mean_above, (squares / (size - ddof).clamp(min=1)).sqrt()
+    if singleton == "score":
+        mean, std = mean.masked_fill(size == 1, 0), std.masked_fill(size == 1, 1)
     rows = torch.arange(len(scores), device=scores.device)
-    first = torch.full_like(labels, len(scores)).scatter_reduce(0, of_row, rows.to(labels.dtype), "amin")
-    return GroupStats(
-        mean=(least + mean_above)[of_row],
-        std=std[of_row],
-        size=size[of_row],
-        is_first=first[of_row] == rows,
-    )
+    return GroupStats(mean=mean, std=std, size=size, is_first=over_siblings(rows, group, "amin") == rows)

@@ -13,22 +13,30 @@ from torch import Tensor
 
 from verl.algorithms.contract import KlKind, MetricSum
 from verl.algorithms.masked import row_means, zero_outside
+from verl.algorithms.ratio import MAX_LOG_RATIO
 from verl.errors import ConfigError
+from verl.registry import nearest
 
-_MAX_LOG_RATIO = 20.0  # beyond it the exponential overflows half precision and says nothing
 _MAX_LOW_VAR = 10.0
 
 
 def _low_var(gap: Tensor) -> Tensor:
-    clamped = gap.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    clamped = gap.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return ((-clamped).exp() + clamped - 1).clamp(-_MAX_LOW_VAR, _MAX_LOW_VAR)
+
+
+def _squared(gap: Tensor) -> Tensor:
+    return 0.5 * gap.square()
 
 
 _ESTIMATORS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "kl": lambda gap: gap,
+    "k1": lambda gap: gap,
     "abs": lambda gap: gap.abs(),
-    "mse": lambda gap: 0.5 * gap.square(),
+    "mse": _squared,
+    "k2": _squared,
     "low_var_kl": _low_var,
+    "k3": _low_var,
 }
 
 
@@ -37,15 +45,25 @@ def estimate_kl(
 ) -> Float[Tensor, "B R"]:
     """KL per token from the log-probs of the sampled tokens (http://joschu.net/blog/kl-approx.html).
 
-    With d = logprobs - ref_logprobs: "kl" is d, "abs" |d|, "mse" d^2 / 2, "low_var_kl" exp(-d) + d - 1,
-    the last one with d kept in [-20, 20] and the result below 10. Raises ConfigError for "full".
+    With d = logprobs - ref_logprobs: "kl" or "k1" is d, "abs" |d|, "mse" or "k2" d^2 / 2, "low_var_kl" or "k3"
+    exp(-d) + d - 1, the last one with d kept in [-20, 20] and the result below 10. A "+" behind the name keeps the
+    value and takes the gradient of "k2", which alone is that of the KL on policy (arXiv 2512.21852). Raises
+    ConfigError for "full" and unknown names.
     """
     if kind == "full":
         raise ConfigError(
             "kl_penalty 'full' needs the whole distribution at every token, and only the log-prob of the "
             "sampled token is kept; use 'low_var_kl', 'kl', 'mse' or 'abs'"
         )
-    return _ESTIMATORS[kind](logprobs - ref_logprobs)
+    name = kind.removesuffix("+")
+    if name not in _ESTIMATORS:
+        raise ConfigError(f"unknown KL estimator {kind!r}{nearest(name, _ESTIMATORS)}")
+    gap = logprobs - ref_logprobs
+    value = _ESTIMATORS[name](gap)
+    if name == kind:
+        return value
+    slope = _squared(gap)
+    return slope - slope.detach() + value.detach()
 
 
 @runtime_checkable
@@ -123,13 +141,27 @@ def apply_kl_penalty(
     mask: Bool[Tensor, "B R"],
     controller: KlController,
 ) -> PenalisedRewards:
-    """KL in the reward: every token pays the coefficient times its KL; the controller then learns the mean.
-
-    The mean is over the rows of each row's mean, as upstream logs and steers it.
-    """
+    """KL in the reward: every token pays the coefficient times its KL; the controller then learns the mean."""
     kl = zero_outside(estimate_kl(logprobs, ref_logprobs, controller.kind), mask)
     penalised = rewards - controller.coef * kl
+    return PenalisedRewards(rewards=penalised, metrics=_teach(controller, kl, mask))
+
+
+def measure_kl(
+    logprobs: Float[Tensor, "B R"],
+    ref_logprobs: Float[Tensor, "B R"],
+    mask: Bool[Tensor, "B R"],
+    controller: KlController,
+) -> Mapping[str, MetricSum]:
+    """KL in the loss: the controller learns the same mean as it would with KL in the reward. Metrics by full names."""
+    kl = zero_outside(estimate_kl(logprobs, ref_logprobs, controller.kind), mask)
+    metrics = _teach(controller, kl, mask)
+    return {"actor/kl_at_start": metrics["actor/kl_penalty"]}
+
+
+def _teach(controller: KlController, kl: Float[Tensor, "B R"], mask: Bool[Tensor, "B R"]) -> dict[str, MetricSum]:
+    """The mean is over the rows of each row's mean, as upstream logs and steers it."""
     total, num_rows = float(row_means(kl, mask).sum()), int(mask.any(-1).sum())
     metrics = {"actor/kl_penalty": (total, float(num_rows)), "actor/kl_coef": (controller.coef, 1.0)}
     controller.update(total / max(num_rows, 1), num_rows)
-    return PenalisedRewards(rewards=penalised, metrics=metrics)
+    return metrics

@@ -19,6 +19,32 @@ def row_means(values: Float[Tensor, "B R"], mask: Bool[Tensor, "B R"]) -> Float[
     return zero_outside(values, mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
+def mean(values: Float[Tensor, "B R"], mask: Bool[Tensor, "B R"]) -> Float[Tensor, ""]:
+    """Mean over the mask, in float64; 0 for an empty one."""
+    return values[mask].double().sum() / mask.sum().clamp(min=1)
+
+
+def variance(values: Float[Tensor, "B R"], mask: Bool[Tensor, "B R"], *, ddof: int = 1) -> Float[Tensor, ""]:
+    """Variance over the mask with `ddof` degrees of freedom taken off, in float64; 0 where nothing varies."""
+    return _deviations(values, mask).square().sum() / (mask.sum() - ddof).clamp(min=1)
+
+
+def whiten(
+    values: Float[Tensor, "B R"], mask: Bool[Tensor, "B R"], *, ddof: int = 1, eps: float = 1e-8
+) -> Float[Tensor, "B R"]:
+    """`values` less their mean over the root of (variance + eps), in float64; 0 outside the mask."""
+    whitened = values.new_zeros(values.shape, dtype=torch.float64)
+    whitened[mask] = _deviations(values, mask) * (variance(values, mask, ddof=ddof) + eps).rsqrt()
+    return whitened
+
+
+def _deviations(values: Tensor, mask: Tensor) -> Tensor:
+    """From the mean, of the values inside [N]; by way of the smallest, so that equal values give exactly 0."""
+    kept = values[mask].double()
+    above = kept - kept.amin() if len(kept) else kept
+    return above - above.sum() / max(len(above), 1)
+
+
 def token_means(mask: Bool[Tensor, "B R"], **values: Tensor) -> dict[str, tuple[float, float]]:
     """(total, weight) of every named [B, R] tensor over the mask, read back from the device in one go."""
     totals = [torch.where(mask, v, torch.zeros_like(v)).sum().double() for v in values.values()]

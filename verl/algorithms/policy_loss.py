@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from verl.algorithms.aggregate import aggregate, total
-from verl.algorithms.contract import Denominators, LossInput, LossOutput, MetricSum, TokenLoss
+from verl.algorithms.contract import Average, Denominators, LossInput, LossOutput, MetricSum, TokenLoss
 from verl.algorithms.kl import estimate_kl
-from verl.algorithms.masked import token_means, zero_outside
+from verl.algorithms.masked import row_means, token_means, zero_outside
+from verl.algorithms.off_policy import blend
+from verl.algorithms.ratio import log_ratios
 from verl.errors import ConfigError, ContractError
 from verl.registry import Registry
 
@@ -28,6 +30,7 @@ class _Term:
     name: str
     coef: float
     values: Tensor  # [B, R]
+    average: Average
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class PolicyLoss:
     def compute(self, x: LossInput) -> LossOutput:
         """The function's loss averaged, plus kl_coef times the KL, minus entropy_coef times the entropy.
 
-        Raises ContractError when an input is missing or the function returns another type or shape.
+        Rows of another author get the loss of `off_policy.blend`. Weights multiply the function's loss only, and
+        what a weight of 0 rejects still counts in the denominators. Raises ContractError when an input is missing or
+        the function returns another type or shape.
         """
         x = _without_padding(x)
         y = self.function(x)
@@ -49,17 +54,35 @@ class PolicyLoss:
         if y.values.shape != x.mask.shape:
             shapes = f"{tuple(y.values.shape)}, expected {tuple(x.mask.shape)} [rows, tokens]"
             raise ContractError(f"loss {self.name!r} returned values of shape {shapes}")
-        terms = [_Term("pg_loss", 1.0, y.values), *_kl_terms(x), *_entropy_terms(x)]
+        y = blend(x, y)
+        values = y.values if x.weights is None else y.values * x.weights
+        if x.settings.sequence_mask_delta is not None:
+            values = values * worth_learning(x, x.settings.sequence_mask_delta)
+        terms = [_Term("pg_loss", 1.0, values, y.average or x.settings.average), *_kl_terms(x), *_entropy_terms(x)]
         divergence = token_means(x.mask, ppo_kl=x.old_logprobs - x.logprobs.detach())
         metrics = {**divergence, **y.metrics, **_means(terms, x)}
         return LossOutput(loss=_sum(terms, x), metrics={f"actor/{name}": value for name, value in metrics.items()})
 
 
 def _without_padding(x: LossInput) -> LossInput:
-    streams = ("logprobs", "old_logprobs", "advantages", "ref_logprobs", "rollout_logprobs", "entropy")
+    streams = ("logprobs", "old_logprobs", "advantages", "ref_logprobs", "rollout_logprobs", "entropy", "weights")
     given = {name: getattr(x, name) for name in streams}
     kept: dict[str, Any] = {name: zero_outside(t, x.mask) for name, t in given.items() if t is not None}
     return replace(x, **kept)
+
+
+def worth_learning(x: LossInput, delta: float) -> Tensor:
+    """[B, R] bool: not of a response whose log-probs fell by more than `delta` on average, where the advantage is
+    negative (arXiv 2512.02556): it is unlikely by now, and no lesson."""
+    has_fallen = row_means(x.old_logprobs - x.logprobs.detach(), x.mask) > delta
+    return ~(has_fallen.unsqueeze(-1) & (x.advantages < 0))
+
+
+def option(x: LossInput, name: str) -> float:
+    """A number of one loss. Raises ConfigError when it is not set."""
+    if name not in x.settings.options:
+        raise ConfigError(f"this loss needs worker.actor.loss_options.{name}: it is not set")
+    return float(x.settings.options[name])
 
 
 def _kl_terms(x: LossInput) -> list[_Term]:
@@ -68,30 +91,34 @@ def _kl_terms(x: LossInput) -> list[_Term]:
     if x.ref_logprobs is None:
         raise ContractError("use_kl_loss needs the log-probs of a reference policy: not supplied")
     kl = estimate_kl(x.logprobs, x.ref_logprobs, x.settings.kl_kind)
-    return [_Term("kl_loss", x.settings.kl_coef, kl)]
+    if x.settings.kl_bias_correction:
+        kl = kl * log_ratios(x).exp()
+    return [_Term("kl_loss", x.settings.kl_coef, kl, x.settings.average)]
 
 
 def _entropy_terms(x: LossInput) -> list[_Term]:
     """The entropy where it is known, and always its estimate from the sampled tokens, which is only logged."""
-    estimate = _Term("entropy_loss", 0.0, -x.logprobs)
+    average = x.settings.average
+    estimate = _Term("entropy_loss", 0.0, -x.logprobs, average)
     if x.entropy is not None:
-        return [estimate, _Term("entropy", -x.settings.entropy_coef, x.entropy)]
+        return [estimate, _Term("entropy", -x.settings.entropy_coef, x.entropy, average)]
     if x.settings.entropy_coef:
         raise ContractError("entropy_coef needs the entropy of every token: not supplied")
     return [estimate]
 
 
 def _sum(terms: list[_Term], x: LossInput) -> Tensor:
-    shares = [t.coef * aggregate(t.values, x.mask, x.settings.average, x.denominators) for t in terms if t.coef]
+    shares = [t.coef * aggregate(t.values, x.mask, t.average, x.denominators) for t in terms if t.coef]
     return torch.stack(shares).sum()
 
 
 def _means(terms: list[_Term], x: LossInput) -> dict[str, MetricSum]:
     """Every term before its coefficient, as the loss averages it."""
-    average = x.settings.average
-    totals = torch.stack([total(term.values.detach(), x.mask, average) for term in terms]).tolist()
-    weight = Denominators.of(x.mask).count(average)
-    metrics: dict[str, MetricSum] = {term.name: (number, weight) for term, number in zip(terms, totals, strict=True)}
+    totals = torch.stack([total(term.values.detach(), x.mask, term.average) for term in terms]).tolist()
+    counts = replace(Denominators.of(x.mask), response_length=x.denominators.response_length)
+    metrics: dict[str, MetricSum] = {
+        term.name: (number, counts.count(term.average)) for term, number in zip(terms, totals, strict=True)
+    }
     return {**metrics, "kl_coef": (x.settings.kl_coef, 1.0)} if x.settings.use_kl_loss else metrics
 
 

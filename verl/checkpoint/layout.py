@@ -5,6 +5,7 @@
     <root>/checkpoint_tracker.json
     <root>/global_step_N/trainer_state.json
     <root>/global_step_N/actor/{shards/, rng/, schedule.json, huggingface/}
+    <root>/global_step_N/critic/{shards/, rng/, schedule.json}            where there is a critic
 
 All ranks write into a hidden sibling, `.global_step_N.tmp`; the driver renames it when every rank is done. So a
 folder with its final name is complete, and a run that died while saving left nothing to mistake for a checkpoint.
@@ -165,8 +166,10 @@ def _problem(path: Path) -> str | None:
         return "there is no such folder"
     if not (path / STATE_FILE).is_file():
         return f"it has no {STATE_FILE}"
-    if not (path / ACTOR / "shards" / ".metadata").is_file():
-        return f"{ACTOR}/shards is incomplete"
+    roles = [ACTOR, *([CRITIC] if (path / CRITIC).is_dir() else [])]
+    for role in roles:
+        if not (path / role / "shards" / ".metadata").is_file():
+            return f"{role}/shards is incomplete"
     return None
 
 

@@ -36,6 +36,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from verl.checkpoint import durable
 from verl.errors import CheckpointError
@@ -141,6 +142,8 @@ def _model_state(model: nn.Module) -> dict[str, Any]:
 
 def _raw(value: torch.Tensor) -> bytes:
     local = value.to_local() if isinstance(value, DTensor) else value
+    if is_traceable_wrapper_subclass(local):  # quantised: codes and scales
+        return b"".join(_raw(getattr(local, name)) for name in local.__tensor_flatten__()[0])
     return local.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 

@@ -34,6 +34,18 @@ class Deal(Generic[T]):
         hands = tuple(tuple(rows[place] for place in places) for places in self.places)
         return Deal(hands, self.places)
 
+    def keep(self, wanted: Callable[[T], bool]) -> Deal[T]:
+        """Only the rows that are wanted, with whoever holds them; places close up."""
+        pairs = [
+            [(row, place) for row, place in zip(hand, places, strict=True) if wanted(row)]
+            for hand, places in zip(self.hands, self.places, strict=True)
+        ]
+        left = {place: at for at, place in enumerate(sorted(place for hand in pairs for _, place in hand))}
+        return Deal(
+            tuple(tuple(row for row, _ in hand) for hand in pairs),
+            tuple(tuple(left[place] for _, place in hand) for hand in pairs),
+        )
+
     def gather(self, results: Sequence[Sequence[U]]) -> list[U]:
         """Per-rank results, one per row of the hand, in flattened order."""
         for rank, (result, places) in enumerate(zip(results, self.places, strict=True)):

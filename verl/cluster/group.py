@@ -62,7 +62,9 @@ class Watch:
 class WorkerGroup:
     """Actors of one kind, in rank order."""
 
-    def __init__(self, name: str, actors: Sequence[Any], watch: Watch, renew: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, name: str, actors: Sequence[Any], watch: Watch, renew: Callable[[int], Any] | None = None
+    ) -> None:
         self.name = name
         self.actors = list(actors)
         self._renew = renew  # makes an actor in the place of one that is lost
@@ -104,7 +106,7 @@ class WorkerGroup:
         if self._renew is None:
             raise WorkerError(f"{self.name} {rank} is lost and cannot be replaced")
         ray.kill(self.actors[rank], no_restart=True)
-        self.actors[rank] = self._renew()
+        self.actors[rank] = self._renew(rank)
 
 
 def results(calls: Sequence[Call], watch: Watch) -> list[Any]:

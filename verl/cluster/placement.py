@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_SECONDS = 300.0
 JOIN_TIMEOUT_SECONDS = 1200.0
-POLICY_GPU_SHARE = 0.9  # the rest of the device is claimed by nobody: engines are pinned by environment
+POLICY_GPU_SHARE = 0.9  # engines claim none of the rest: they are pinned by environment
+CRITIC_GPU_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,16 @@ def _require_gpus(machines: Machines) -> None:
         )
 
 
+def require_spare_gpus(machines: Machines, wanted: float) -> None:
+    """Raises ConfigError unless the cluster has that many GPUs more than the policy takes."""
+    spare = ray.cluster_resources().get("GPU", 0.0) - machines.world_size
+    if spare < wanted:
+        raise ConfigError(
+            f"worker.reward.model.placement=own_gpu claims {wanted:g} GPUs, the Ray cluster has {max(spare, 0):g}"
+            f" beside the {machines.world_size} of the policy; set it to policy_gpu or cpu, or start more nodes"
+        )
+
+
 class Placement:
     """A seat for every rank: a bundle of one device on CUDA, any process slot on a CPU."""
 
@@ -86,6 +97,10 @@ class Placement:
         if not self._groups:
             return {"num_cpus": 0}
         return {"num_cpus": 1, "num_gpus": POLICY_GPU_SHARE, "scheduling_strategy": self._seat(rank)}
+
+    def critic_options(self, rank: int) -> dict[str, Any]:
+        """Actor options of a critic rank: a process of its own on the device of the policy rank."""
+        return self.policy_options(rank) | ({"num_cpus": 0, "num_gpus": CRITIC_GPU_SHARE} if self._groups else {})
 
     def engine_options(self, first_rank: int, device_ids: list[str]) -> dict[str, Any]:
         """Actor options of an engine that shares the devices of the policy ranks from `first_rank` on.

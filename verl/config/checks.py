@@ -7,11 +7,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
+from verl.config.collection import collection_problems
 from verl.config.data import DataConfig
+from verl.config.judge import judge_problems
 from verl.config.keys import read
+from verl.config.losses import loss_problems
+from verl.config.model import OptimConfig
 from verl.config.plan import image_spec, video_spec
+from verl.config.reward_model import reward_model_problems
 from verl.config.support import unsupported
 from verl.config.trainer import Config
 from verl.errors import ConfigError
@@ -39,6 +45,7 @@ DATA_SUFFIXES = (".json", ".jsonl", ".parquet")
 
 AT_LEAST_ONE = (
     "data.rollout_batch_size",
+    "data.mini_rollout_batch_size",
     "data.max_prompt_length",
     "data.max_response_length",
     "data.video_min_frames",
@@ -50,6 +57,7 @@ AT_LEAST_ONE = (
     "trainer.max_steps",
     "worker.actor.global_batch_size",
     "worker.actor.ppo_epochs",
+    "worker.actor.optim.max_skipped_steps",
     "worker.actor.max_token_len_per_gpu",
     "worker.actor.micro_batch_size_per_device_for_update",
     "worker.actor.micro_batch_size_per_device_for_experience",
@@ -81,8 +89,12 @@ ABOVE_ZERO = (
     "data.val_video_fps",
     "worker.rollout.temperature",
     "worker.actor.max_grad_norm",
-    "worker.actor.clip_ratio_low",
     "worker.actor.clip_ratio_high",
+    "worker.actor.tau_positive",
+    "worker.actor.tau_negative",
+    "worker.actor.loss_scale_factor",
+    "worker.actor.off_policy_gamma",
+    "worker.actor.off_policy_max_ratio",
     "worker.reward.timeout_seconds",
     "trainer.collective_timeout_seconds",
     "algorithm.kl_horizon",
@@ -90,6 +102,8 @@ ABOVE_ZERO = (
 )
 NOT_NEGATIVE = (
     "algorithm.kl_coef",
+    "worker.actor.entropy_coeff",
+    "worker.actor.sequence_mask_delta",
     "worker.actor.optim.lr",
     "worker.actor.optim.weight_decay",
     "worker.actor.optim.lr_warmup_ratio",
@@ -99,6 +113,7 @@ NOT_NEGATIVE = (
     "worker.reward.format_weight",
     "worker.reward.num_cpus",
     "trainer.val_generations_to_log",
+    "trainer.critic_warmup",
 )
 EXISTING = (
     "data.image_dir",
@@ -138,13 +153,20 @@ def _batches(config: Config) -> Iterator[str]:
         )
 
 
-def _kl(config: Config) -> Iterator[str]:
+def _advantage(config: Config) -> Iterator[str]:
     algorithm = config.algorithm
-    if algorithm.use_kl_loss and algorithm.kl_type == "adaptive":
+    for name in ("gamma", "lam", "ema_decay"):
+        value = getattr(algorithm, name)
+        if not 0 <= value <= 1:
+            yield f"algorithm.{name}={value}: must be at least 0 and at most 1"
+    keys, weights = algorithm.gdpo_reward_keys, algorithm.gdpo_reward_weights
+    if weights and len(weights) != len(keys):
         yield (
-            "algorithm.kl_type=adaptive steers the KL in the rewards, and algorithm.use_kl_loss=true puts it into the"
-            " loss: set one of them to its default"
+            f"algorithm.gdpo_reward_weights={list(weights)}: {len(keys)} entries in algorithm.gdpo_reward_keys;"
+            " give a weight for each"
         )
+    if not all(map(math.isfinite, weights)):
+        yield f"algorithm.gdpo_reward_weights={list(weights)}: all must be finite"
 
 
 def _devices(config: Config) -> Iterator[str]:
@@ -187,22 +209,20 @@ def _sampling(config: Config) -> Iterator[str]:
             yield f"worker.rollout.val_override_config.{name}: not a sampling key{hint}"
 
 
-def _clipping(config: Config) -> Iterator[str]:
-    actor = config.worker.actor
-    if actor.clip_ratio_low >= 1:
-        yield f"worker.actor.clip_ratio_low={actor.clip_ratio_low}: must be below 1"
-    if actor.clip_ratio_dual <= 1:
-        yield f"worker.actor.clip_ratio_dual={actor.clip_ratio_dual}: must be above 1"
-
-
 def _optimizer(config: Config) -> Iterator[str]:
-    optim = config.worker.actor.optim
-    if not all(0 <= beta < 1 for beta in optim.betas):
-        yield f"worker.actor.optim.betas={list(optim.betas)}: both must be at least 0 and below 1"
-    for name in ("lr_warmup_ratio", "min_lr_ratio"):
-        value = getattr(optim, name)
-        if value is not None and value > 1:
-            yield f"worker.actor.optim.{name}={value}: is a share, at most 1"
+    for role in ("actor", "critic"):
+        path = f"worker.{role}.optim"
+        optim: OptimConfig = read(config, path)
+        if not all(0 <= beta < 1 for beta in optim.betas):
+            yield f"{path}.betas={list(optim.betas)}: both must be at least 0 and below 1"
+        if not 0 <= optim.muon_momentum < 1:
+            yield f"{path}.muon_momentum={optim.muon_momentum}: must be at least 0 and below 1"
+        for name in ("lr_warmup_ratio", "min_lr_ratio"):
+            value = getattr(optim, name)
+            if value is not None and value > 1:
+                yield f"{path}.{name}={value}: is a share, at most 1"
+        if optim.strategy == "adamw_8bit" and find_spec("torchao") is None:
+            yield f"{path}.strategy=adamw_8bit needs torchao, which is not here: pip install 'verl[adamw8bit]'"
 
 
 def _media(config: Config) -> Iterator[str]:
@@ -229,6 +249,26 @@ def _rewards(config: Config) -> Iterator[str]:
     file = file or reward.reward_function or ""
     if reward.reward_function is not None and not Path(file).expanduser().is_file():
         yield f"worker.reward.reward_function={reward.reward_function}: there is no file {file}"
+
+
+def _judge(config: Config) -> Iterator[str]:
+    reward, judge = config.worker.reward, config.worker.reward.judge
+    yield from judge_problems(judge)
+    if judge.base_url is not None and reward.reward_function is not None:
+        yield (
+            f"worker.reward.judge.base_url={judge.base_url}: worker.reward.reward_function scores here; let it ask the"
+            " judge itself (docs/judge.md), or set one of the two to null"
+        )
+    if judge.base_url is not None and judge.deadline_seconds >= reward.timeout_seconds:
+        yield (
+            f"worker.reward.judge.deadline_seconds={judge.deadline_seconds}: must be less than"
+            f" worker.reward.timeout_seconds={reward.timeout_seconds}, after which the process that waits is replaced"
+        )
+
+
+def _reward_model(config: Config) -> Iterator[str]:
+    reward = config.worker.reward
+    yield from reward_model_problems(reward.model, reward.rule_weight, config.trainer.device)
 
 
 def _model(config: Config) -> Iterator[str]:
@@ -308,14 +348,17 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     unsupported,
     _ranges,
     _batches,
-    _kl,
+    collection_problems,
+    _advantage,
     _devices,
     _lengths,
     _sampling,
-    _clipping,
+    loss_problems,
     _optimizer,
     _media,
     _rewards,
+    _judge,
+    _reward_model,
     _model,
     _paths,
     _rows,

@@ -14,8 +14,16 @@ from verl.config.model import DtypeName
 
 logger = logging.getLogger(__name__)
 
-RENAMED: dict[str, str] = {"data.use_preprocessed_videos": "data.video_source_mode"}  # deprecated key: its heir
+_SAME = {"algorithm.norm_adv_by_std_in_grpo": "algorithm.norm_adv_by_std"}  # other names, with the same values
+RENAMED: dict[str, str] = {"data.use_preprocessed_videos": "data.video_source_mode", **_SAME}  # old key: its heir
 
+_AVERAGES = {  # of worker.actor.loss_avg_mode, as verl writes them
+    "token-mean": "token",
+    "token-sum": "sum",
+    "seq-mean-token-mean": "seq",
+    "seq-mean-token-sum": "seq_sum",
+    "seq-mean-token-sum-norm": "seq_norm",
+}
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 
 
@@ -30,6 +38,9 @@ class Given:
 def modernise(given: Mapping[str, Given], keys: Mapping[str, Key]) -> dict[str, Given]:
     """The same settings under their present names and spellings. A deprecated key is warned about once."""
     modern = {path: item for path, item in given.items() if path not in RENAMED}
+    for old, heir in _SAME.items():
+        if old in given and heir not in modern:
+            modern[heir] = given[old]
     mode = modern.get("data.video_source_mode")
     if mode is not None and mode.value is None:
         del modern["data.video_source_mode"]
@@ -54,6 +65,8 @@ def _respell(value: Any, key: Key) -> Any:
         return [part.strip() for part in value.split(",")] if key.path.endswith("_modules") else [value]
     if isinstance(value, str) and (key.type == DtypeName or DtypeName in get_args(key.type)):
         return _DTYPES.get(value, value)
+    if isinstance(value, str) and key.path.endswith(".loss_avg_mode"):
+        return _AVERAGES.get(value, value)
     if key.type is int and isinstance(value, float) and value.is_integer():
         return int(value)  # 1e8
     return value

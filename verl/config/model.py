@@ -42,11 +42,16 @@ class OptimConfig:
     lr: float = key(1e-6, "learning rate after warm-up")
     betas: tuple[float, float] = key((0.9, 0.999), "decay of the running means of gradient and square")
     weight_decay: float = key(1e-2, "decoupled weight decay")
-    strategy: Literal["adamw", "adamw_bf16"] = key("adamw", "AdamW, or AdamW in bf16 with compensated sums")
+    decay_vectors: bool = key(False, "weight decay on norms and biases too, as upstream has it")
+    strategy: Literal["adamw", "adamw_bf16", "adamw_8bit", "muon"] = key(
+        "adamw", "AdamW; in bf16 with compensated sums; with 8-bit moments; or Muon for hidden matrices, AdamW elsewhere"
+    )
+    muon_momentum: float = key(0.95, "decay of muon's running mean of the gradient of a matrix")
     lr_warmup_ratio: float = key(0.0, "share of the training steps spent warming up")
     lr_warmup_steps: int | None = key(None, "training steps spent warming up; null = lr_warmup_ratio")
     min_lr_ratio: float | None = key(None, "last learning rate as a share of lr; null = 0")
-    lr_scheduler_type: Literal["constant", "cosine"] = key("constant", "learning rate after warm-up")
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = key("constant", "learning rate after warm-up")
+    max_skipped_steps: int = key(3, "optimizer steps in a row without a finite gradient that end the run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,30 @@ from dataclasses import dataclass
 
 from verl.config.data import DataConfig
 from verl.config.trainer import Config
+from verl.config.worker import CriticConfig
 from verl.types import ImageSpec, VideoSpec
 
 # The smallest and largest frame or image, in tokens, when neither its own keys nor the fallbacks are set.
 _MIN_TOKENS, _MAX_TOKENS = 4, 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriticPlan:
+    """The critic's own numbers, where there is one."""
+
+    groups_per_update: int  # prompts in one optimizer step, over all processes
+    token_budget_update: int  # tokens in one training pass of one process
+    token_budget_experience: int  # tokens in one value pass of one process
+
+    @classmethod
+    def of(cls, critic: CriticConfig, longest: int) -> CriticPlan:
+        """The numbers for rows of at most `longest` tokens."""
+        budget = critic.max_token_len_per_gpu
+        return cls(
+            groups_per_update=critic.global_batch_size,
+            token_budget_update=budget or critic.micro_batch_size_per_device_for_update * longest,
+            token_budget_experience=budget or critic.micro_batch_size_per_device_for_experience * longest,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +47,7 @@ class Plan:
     token_budget_experience: int  # tokens in one log-prob pass of one process
     num_servers: int  # inference engines
     max_model_len: int  # tokens, prompt and response
+    critic: CriticPlan
 
     @classmethod
     def of(cls, config: Config, world_size: int, device: str | None = None) -> Plan:
@@ -48,6 +69,7 @@ class Plan:
             token_budget_experience=budget or actor.micro_batch_size_per_device_for_experience * longest,
             num_servers=rollout.num_servers or servers,
             max_model_len=rollout.max_model_len or longest,
+            critic=CriticPlan.of(config.worker.critic, longest),
         )
 
 

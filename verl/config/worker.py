@@ -7,8 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from verl.config.judge import JudgeConfig
 from verl.config.keys import free, key, section
 from verl.config.model import DtypeName, FsdpConfig, ModelConfig, OffloadConfig, OptimConfig
+from verl.config.reward_model import RewardModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +27,40 @@ class ActorConfig:
     )
     max_token_len_per_gpu: int | None = key(None, "most tokens in one forward pass of one process")
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
-    clip_ratio_low: float = key(0.2, "probability ratios below 1 - this are clipped")
+    clip_ratio_low: float | None = key(
+        None, "probability ratios below 1 - this are clipped; null = 0.2, and for cispo no lower bound"
+    )
     clip_ratio_high: float = key(0.3, "probability ratios above 1 + this are clipped")
     clip_ratio_dual: float = key(3.0, "bound on the loss of a negative advantage, in multiples of it")
     tau_positive: float = key(1.0, "temperature of the sapo gate for positive advantages")
     tau_negative: float = key(1.05, "temperature of the sapo gate for negative advantages")
-    loss_avg_mode: Literal["token", "seq"] = key("token", "the loss is a mean over tokens, or over responses")
-    loss_type: str = key("default", "registered policy loss, or path/to/file.py:name")
+    loss_avg_mode: Literal["token", "seq", "seq_sum", "seq_norm", "sum"] = key(
+        "token",
+        "the loss is a mean over tokens; over responses of each one's mean; of each one's sum; of its sum over"
+        " loss_scale_factor; or the sum over tokens",
+    )
+    loss_scale_factor: float | None = key(
+        None, "what loss_avg_mode=seq_norm divides a response's sum by; null = data.max_response_length"
+    )
+    loss_type: str = key(
+        "default",
+        "default (PPO), gspo, gspo_token, cispo, sapo, gmpo, gpg, dppo_tv/kl, dro, vespo, or path/to/file.py:name",
+    )
+    loss_options: dict[str, Any] = free("further numbers of the loss: dro_beta, or what a loss of your own reads")
+    entropy_coeff: float = key(0.0, "weight of the entropy, which is added to what is maximised")
+    sequence_mask_delta: float | None = key(
+        None, "leave out responses with a negative advantage whose mean log-prob fell by more than this; null = none"
+    )
+    off_policy_loss: Literal["on_policy", "importance", "luffy"] = key(
+        "on_policy",
+        "responses from the data are trained on as if the policy had written them, with the ratio to their author's"
+        " probability, or with a shaped probability (LUFFY)",
+    )
+    off_policy_shaping: Literal["fraction", "none", "sqrt", "power", "logp", "p_logp"] = key(
+        "fraction", "luffy: p / (p + gamma), p, its root, p ** gamma, gamma * log p, or p + gamma * log p"
+    )
+    off_policy_gamma: float = key(0.1, "luffy: gamma of the shaping")
+    off_policy_max_ratio: float | None = key(None, "importance, luffy: larger ratios are cut off; null = none are")
     ppo_epochs: int = key(1, "passes over the rows of a step")
     packing: Literal["shared_prompt", "plain"] = key(
         "shared_prompt", "a prompt goes through the model once per group of responses, or once per response"
@@ -57,7 +86,7 @@ class RefConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriticConfig:
-    """The value model of actor-critic algorithms."""
+    """The value model of estimators that need one, such as gae. model.model_path null: the actor's."""
 
     strategy: str = key("fsdp", "how the model is spread over processes")
     global_batch_size: int = key(256, "prompts per optimizer step; rollout.n times as many responses")
@@ -108,9 +137,15 @@ class RolloutConfig:
     disable_log_stats: bool = key(True, "keep the engine's own statistics out of the log")
     disable_tqdm: bool = key(False, "no progress bar while responses are generated")
     val_override_config: dict[str, Any] = free("sampling keys with other values in validation")
-    enable_mix_policy: bool = key(False, "let a response from the data take the place of a generated one")
+    enable_mix_policy: bool = key(
+        False, "let responses from the data (column offline_output) take the place of generated ones"
+    )
     mix_policy_accuracy_threshold: float | None = key(
         None, "only in groups with a lower mean accuracy than this; null = in every group"
+    )
+    mix_policy_max_responses: int = key(1, "responses from the data in one group, if its row has that many")
+    mix_policy_overlong: Literal["drop", "truncate"] = key(
+        "drop", "leave out responses from the data that are longer than data.max_response_length, or cut them"
     )
 
 
@@ -126,6 +161,9 @@ class RewardConfig:
     num_workers: int = key(2, "processes that score")
     num_cpus: int = key(1, "CPU cores of each of them")
     timeout_seconds: float = key(300.0, "seconds to wait for the score of one batch or response")
+    rule_weight: float = key(1.0, "weight of the reward function's score beside a reward model's")
+    model: RewardModelConfig = section(RewardModelConfig)
+    judge: JudgeConfig = section(JudgeConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

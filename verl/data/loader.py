@@ -51,6 +51,7 @@ class PromptLoader:
         self._drop_last = drop_last
         self._place = Place(0, 0)
         self._rows: tuple[int, list[int]] = (-1, [])  # the epoch whose order is at hand
+        self._places: dict[int, int] = {}  # row by identity of its record, filled when first asked for
         self._ahead: dict[Place, list[Future[Prompt]]] = {}
         self._fingerprint = _fingerprint(dataset, order)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prompts")
@@ -70,6 +71,16 @@ class PromptLoader:
         batch = [prompt.result() for prompt in prompts]
         self._place = following
         return batch
+
+    def row_of(self, prompt: Prompt) -> int:
+        """Which row of the data a prompt was drawn from; `prompt_of` finds it again, in a resumed run too."""
+        if not self._places:
+            self._places.update((id(record), row) for row, record in enumerate(self.dataset.records))
+        return self._places[id(prompt.record)]
+
+    def prompt_of(self, row: int) -> Prompt:
+        """The prompt of a row of the data."""
+        return self._build(row)
 
     def state(self) -> dict[str, Any]:
         """The place, and what it is a place in, as JSON values."""
@@ -133,7 +144,8 @@ def _fingerprint(dataset: PromptDataset, order: DrawOrder) -> str:
 def build_loader(config: DataConfig, dataset: PromptDataset) -> PromptLoader:
     """The loader of training batches."""
     order = _mixed(config, dataset) if config.mix_ratios else _plain(config, dataset)
-    return PromptLoader(dataset, config.rollout_batch_size, order, workers=config.dataloader_workers)
+    size = config.mini_rollout_batch_size or config.rollout_batch_size
+    return PromptLoader(dataset, size, order, workers=config.dataloader_workers)
 
 
 def _plain(config: DataConfig, dataset: PromptDataset) -> DrawOrder:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,7 @@ def to_record(row: Row, format: RowFormat) -> Record:
         images = _paths(fields.get(format.images), format.image_root, format.images)
         options = _strings(fields.get(format.options), format.options)
         problem = _text(_required(fields, format.problem), format.problem)
+        written = _offline(fields)
         columns = {format.videos: VIDEO_MARK * len(videos), format.images: IMAGE_MARK * len(images)}
         return Record(
             id=str(_first(fields.get("problem_id"), row.where)),
@@ -125,7 +127,8 @@ def to_record(row: Row, format: RowFormat) -> Record:
             options=options,
             videos=videos,
             images=images,
-            offline_responses=_offline(fields),
+            offline_responses=written,
+            offline_logprobs=_offline_logprobs(fields, len(written)),
             fields=fields,
         )
     except RowError as error:
@@ -217,3 +220,20 @@ def _offline(fields: Mapping[str, Any]) -> tuple[str, ...]:
     if not all(response.strip() for response in responses):
         raise RowError("column 'offline_output' holds an empty response; leave it out")
     return responses
+
+
+def _offline_logprobs(fields: Mapping[str, Any], count: int) -> tuple[tuple[float, ...], ...]:
+    """Their author's log-probabilities, in column offline_logprobs: a list per response, or for the only one."""
+    given = fields.get("offline_logprobs")
+    if not given or not count:
+        return ()
+    lists = given if isinstance(given, list) and isinstance(given[0], list) else [given]
+    if not all(isinstance(one, list) and all(map(_is_logprob, one)) for one in lists):
+        raise RowError("column 'offline_logprobs' should hold lists of log-probabilities, finite and not above 0")
+    if len(lists) != count:
+        raise RowError(f"column 'offline_logprobs' holds {len(lists)} lists for {count} responses in 'offline_output'")
+    return tuple(tuple(map(float, one)) for one in lists)
+
+
+def _is_logprob(value: Any) -> bool:
+    return type(value) in (int, float) and -math.inf < value <= 0

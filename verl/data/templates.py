@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,11 @@ from jinja2 import TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from verl.errors import ConfigError, DataError
-from verl.types import Record
+from verl.rewards.contract import Wording, find_task
+from verl.scoring.choices import Options
+from verl.types import NotScorable, Record
 
 logger = logging.getLogger(__name__)
-
-# What goes between the answer tags, by problem type.
-_ANSWERS = {
-    "multiple choice": "the letter of the correct option",
-    "numerical": "the number",
-    "number": "the number",
-    "regression": "the number",
-    "boolean": "Yes or No",
-    "binary classification": "Yes or No",
-    "math": "the final result",
-    "ocr": "the text as it is written",
-    "temporal grounding": 'the time span in seconds as {"time": [start, end]}',
-    "spatial grounding": 'the box as {"boxes": [x1, y1, x2, y2]}',
-    "spatial temporal grounding": (
-        'the time span and a box for every whole second in it, as {"time": [start, end], "boxes":'
-        ' {"second": [x1, y1, x2, y2], ...}}'
-    ),
-    "tracking": 'a box for every whole second, as {"boxes": {"second": [x1, y1, x2, y2], ...}}',
-    "code": "the complete program, without Markdown fences",
-    "svg code": "the complete SVG document, without Markdown fences",
-    "html code": "the complete HTML document, without Markdown fences",
-    "llava": "Response 1, Response 2 or Tie",
-}
 
 
 class Template:
@@ -59,7 +39,8 @@ class Template:
                 raise ConfigError(f"data.format_prompt={path}: line {line}: {error}") from error
 
     def render(self, record: Record) -> str:
-        """The prompt's text, stripped. In scope: content and problem (the question) and every column of the row.
+        """The prompt's text, stripped. In scope: content and problem (the question), every column of the row, and from
+        the row's task answer_form, answer_example and answer_approach (see Wording), answer_options (with letters).
 
         Raises DataError when the template fails on this row.
         """
@@ -72,6 +53,7 @@ class Template:
 
 
 def _scope(record: Record) -> dict[str, Any]:
+    wording = _wording(record)
     return {
         **record.fields,
         "content": record.problem,
@@ -79,14 +61,35 @@ def _scope(record: Record) -> dict[str, Any]:
         "problem_type": record.problem_type,
         "data_type": record.data_type,
         "options": list(record.options),
+        "answer_form": wording.form,
+        "answer_example": wording.example,
+        "answer_approach": wording.approach,
+        "answer_options": _lettered(record.options),
     }
 
 
+def _wording(record: Record) -> Wording:
+    task = find_task(record.problem_type)
+    return Wording() if isinstance(task, NotScorable) else task.wording(record)
+
+
+def _lettered(options: Sequence[str]) -> list[str]:
+    """The options with the letters by which they are scored."""
+    lines = [f"{letter}. {text}" for letter, text in Options.of(options).texts.items()] if options else []
+    return lines if len(lines) == len(options) else list(options)
+
+
 def _plain(record: Record) -> str:
-    kind = record.problem_type.lower().replace("_", " ").replace("-", " ")
-    options = "\nOptions:\n" + "\n".join(record.options) if record.options else ""
-    wanted = _ANSWERS.get(kind, "your answer")
-    return f"{record.problem.strip()}{options}\nThink first. Then write {wanted} between <answer> and </answer>."
+    """The built-in wording. It asks for the reasoning in tags, so it fits both format policies."""
+    wording = _wording(record)
+    options = "\nOptions:\n" + "\n".join(_lettered(record.options)) if record.options else ""
+    example = (
+        f" For example:\n<think>your reasoning</think>\n<answer>{wording.example}</answer>" if wording.example else ""
+    )
+    return (
+        f"{record.problem.strip()}{options}\n\nFirst {wording.approach}, inside <think> </think> tags. Then write "
+        f"{wording.form}, inside <answer> </answer> tags, and nothing after it.{example}"
+    )
 
 
 def _empty_and_logged(path: str) -> type[Undefined]:

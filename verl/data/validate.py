@@ -23,6 +23,7 @@ from verl.config.trainer import Config
 from verl.data.checks import RecordCheck
 from verl.data.dataset import image_source, prompt_builder, video_source
 from verl.data.lengths import Headers, overlong, spread
+from verl.data.offline import OfflineReader, offline_reader
 from verl.data.prompts import PromptBuilder
 from verl.data.records import RowFormat, is_unplaced, report, scan
 from verl.errors import ConfigError, DataError, MediaError
@@ -43,6 +44,7 @@ class Survey:
     num_unplaced: int = 0
     records: list[Record] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)  # tokens of the prompts that can be built
+    num_overlong_responses: int = 0  # of the rows' own
     unread: int = 0  # media whose header says that they cannot be read
     problems: list[str] = field(default_factory=list)
 
@@ -68,6 +70,8 @@ class Surveyor:
                 sound += [] if row.problems else [row.record]
         if not found.num_rows:
             found.problems.append(f"{location}: there are no rows in it")
+        if self.adapter is not None:
+            _read_responses(found, offline_reader(self.config, self.adapter))
         data, align = self.config.data, ALIGN if self.adapter is None else self.adapter.align
         videos, images = video_source(data, align, train=train), image_source(data, align, train=train)
         headers = {"video": Headers(videos), "image": Headers(images)}
@@ -78,6 +82,13 @@ class Surveyor:
                 builder = replace(builder, videos=headers["video"], images=headers["image"])
                 _measure(found, [record for record in sound if readable.issuperset(_media(record))], builder, pool)
         return found
+
+
+def _read_responses(found: Survey, reader: OfflineReader) -> None:
+    """The problems of responses that come with the rows, and how many are too long."""
+    for record in found.records:
+        found.problems += [f"{record.where}: {problem}" for problem in reader.problems(record)]
+        found.num_overlong_responses += reader.num_overlong(record)
 
 
 def _open_media(found: Survey, headers: Mapping[str, Headers], pool: ThreadPoolExecutor) -> set[tuple[str, str]]:
@@ -149,6 +160,8 @@ def describe(survey: Survey) -> str:
         lines.append(f"  rows that do not say where their media go: {survey.num_unplaced}, put at the front")
     if offline:
         lines.append(f"  rows with responses of their own: {offline}")
+    if survey.num_overlong_responses:
+        lines.append(f"  of these, longer than data.max_response_length: {survey.num_overlong_responses} responses")
     if survey.lengths:
         lines.append(f"  prompt tokens of {len(survey.lengths)} rows: {spread(survey.lengths)}")
     if survey.problems:

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionP
 
 from verl.config.model import FsdpConfig, ModelConfig
 from verl.fsdp.forward import add_policy_forward
+from verl.fsdp.values import add_value_forward, add_value_head
 from verl.models.adapter import ModelAdapter
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -28,6 +29,7 @@ class Blueprint:
     model: ModelConfig
     fsdp: FsdpConfig
     trainable: bool = True
+    values: bool = False  # a value per token is read off it, in place of the probabilities of tokens
 
     def dtype(self, device: str) -> torch.dtype:
         """Type the weights are kept in. Frozen ones are kept in what they are computed with."""
@@ -41,7 +43,10 @@ class Blueprint:
 
 
 def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
-    """The sharded network with `policy_forward`. Collective over `mesh`; gradients are summed over its ranks."""
+    """The sharded network with `policy_forward`, or `value_forward`.
+
+    Collective over `mesh`; gradients are summed over its ranks.
+    """
     from_one = blueprint.fsdp.enable_rank0_init and mesh.size() > 1
     whole: dict[str, Any] = {}
     if not from_one or dist.get_rank() == 0:
@@ -57,12 +62,15 @@ def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.M
 
 
 def _network(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh, *, meta: bool) -> Any:
-    return adapter.build(
+    model = adapter.build(
         blueprint.dtype(mesh.device_type),
         override_config=blueprint.model.override_config,
         gradient_checkpointing=blueprint.trainable and blueprint.model.enable_gradient_checkpointing,
         meta=meta,
     )
+    if blueprint.values:
+        add_value_head(model)
+    return model
 
 
 def _finish(model: Any, adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
@@ -72,7 +80,7 @@ def _finish(model: Any, adapter: ModelAdapter, blueprint: Blueprint, mesh: Devic
     elif blueprint.model.freeze_vision_tower and tower is not None:
         tower.requires_grad_(False)
     _shard(model, adapter.shard_units(model), blueprint.fsdp, mesh)
-    add_policy_forward(model, adapter)
+    (add_value_forward if blueprint.values else add_policy_forward)(model, adapter)
     return model
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MethodType
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.utils.checkpoint import checkpoint
 
 from verl.fsdp.packing import MicroBatch
+from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter
 
 _ENTRY = "policy_forward"
@@ -23,10 +25,10 @@ def add_policy_forward(model: nn.Module, adapter: ModelAdapter) -> None:
     """Give `model` the method that `response_logprobs` calls, so that sharded weights are gathered for it."""
 
     def policy_forward(
-        self: Any, batch: MicroBatch, temperature: float, with_entropy: bool
+        self: Any, batch: MicroBatch, sampling: Sampling, with_entropy: bool
     ) -> tuple[Tensor, Tensor | None]:
         hidden = adapter.hidden_states(self, batch.row)[batch.select]  # [T, D]
-        return token_logprobs(hidden, adapter.head(self), batch.targets, temperature, with_entropy=with_entropy)
+        return token_logprobs(hidden, adapter.head(self), batch.targets, sampling, with_entropy=with_entropy)
 
     setattr(model, _ENTRY, MethodType(policy_forward, model))
     if isinstance(model, FSDPModule):
@@ -34,13 +36,13 @@ def add_policy_forward(model: nn.Module, adapter: ModelAdapter) -> None:
 
 
 def response_logprobs(
-    model: nn.Module, batch: MicroBatch, temperature: float, *, with_entropy: bool = False
+    model: nn.Module, batch: MicroBatch, sampling: Sampling, *, with_entropy: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Float32 log-probabilities [B, R] of the sampling distribution at `temperature`, zero in the padding.
+    """Float32 log-probabilities [B, R] of the distribution sampled from, zero in the padding.
 
     Second, if asked for, its entropy [B, R] at each response token. Both carry gradients.
     """
-    logprobs, entropy = getattr(model, _ENTRY)(batch, temperature, with_entropy)
+    logprobs, entropy = getattr(model, _ENTRY)(batch, sampling, with_entropy)
     return batch.pad(logprobs), None if entropy is None else batch.pad(entropy)
 
 
@@ -48,7 +50,7 @@ def token_logprobs(
     hidden: Tensor,  # [T, D]
     head: Tensor,  # [V, D]
     targets: Tensor,  # [T]
-    temperature: float,
+    sampling: Sampling,
     *,
     with_entropy: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
@@ -59,7 +61,7 @@ def token_logprobs(
     size = max(_MAX_LOGITS // head.shape[0], 1)
     chunks = []
     for states, ids in zip(hidden.split(size), targets.split(size), strict=True):
-        arguments = (states, head, ids, temperature, with_entropy)
+        arguments = (states, head, ids, sampling, with_entropy)
         if torch.is_grad_enabled():
             chunks.append(checkpoint(_chunk, *arguments, use_reentrant=False))
         else:
@@ -69,11 +71,12 @@ def token_logprobs(
 
 
 def _chunk(
-    states: Tensor, head: Tensor, targets: Tensor, temperature: float, with_entropy: bool
+    states: Tensor, head: Tensor, targets: Tensor, sampling: Sampling, with_entropy: bool
 ) -> tuple[Tensor, Tensor | None]:
-    logits = (states @ head.t()).float() / temperature
+    logits = sampling.shape((states @ head.t()).float(), targets)
     normaliser = logits.logsumexp(-1)
     logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
     if not with_entropy:
         return logprobs, None
-    return logprobs, normaliser - (logits.softmax(-1) * logits).sum(-1)
+    drawn = logits.masked_fill(logits == -math.inf, 0.0)  # whose probability is 0
+    return logprobs, normaliser - (logits.softmax(-1) * drawn).sum(-1)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,34 +14,78 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from verl.config.model import OptimConfig
+from verl.fsdp.low_bit import adamw_8bit
+from verl.fsdp.muon import Muon, hidden_matrices
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Optimizer:
-    """AdamW over the parameters that have a gradient; weight decay on all of them, norms and biases too."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    options: dict[str, Any] = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay}
-    if config.strategy == "adamw_bf16":
-        return CompensatedAdamW(trained, **options)
-    return AdamW(trained, fused=trained[0].is_cuda, **options)
+def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
+    """The optimizer that `config.strategy` names, over the parameters that are trained.
+
+    Weight decay is for matrices, not for norms and biases, unless `config.decay_vectors`. Raises ConfigError when the
+    strategy needs a package that is not there.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    options: dict[str, Any] = {"lr": config.lr, "betas": config.betas}
+    match config.strategy:
+        case "adamw_bf16":
+            return CompensatedAdamW(_groups(trained, config), **options)
+        case "adamw_8bit":
+            return adamw_8bit(_groups(trained, config), **options)
+        case "muon":
+            hidden = hidden_matrices(model)
+            matrices = _groups([parameter for parameter in trained if parameter in hidden], config)
+            others = _groups([parameter for parameter in trained if parameter not in hidden], config)
+            return Muon([*({**group, "momentum": config.muon_momentum} for group in matrices), *others], **options)
+    return AdamW(_groups(trained, config), fused=trained[0].is_cuda, **options)
 
 
-def build_schedule(optimizer: Optimizer, config: OptimConfig, num_steps: int) -> LambdaLR:
-    """Linear warm-up from 0, then constant, or half a cosine down to `min_lr_ratio` at training step `num_steps`."""
+def _groups(parameters: Sequence[nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
+    """Parameter groups with their weight decay; none without a parameter."""
+    decayed = [parameter for parameter in parameters if config.decay_vectors or parameter.ndim > 1]
+    spared = [parameter for parameter in parameters if not (config.decay_vectors or parameter.ndim > 1)]
+    split = ((decayed, config.weight_decay), (spared, 0.0))
+    return [{"params": some, "weight_decay": decay} for some, decay in split if some]
+
+
+class Schedule(LambdaLR):
+    """A learning rate schedule whose state is plain numbers, also where the optimizer keeps its rate in a tensor."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """See LambdaLR."""
+        rates = ("base_lrs", "_last_lr")
+        state = super().state_dict()
+        return {**state, **{name: [float(rate) for rate in state[name]] for name in rates}}
+
+
+def build_schedule(optimizer: Optimizer, config: OptimConfig, num_steps: int) -> Schedule:
+    """Linear warm-up from 0, then constant, or a line or half a cosine to `min_lr_ratio` at training step `num_steps`.
+
+    It moves once per training step, also where optimizer steps were left out.
+    """
     warmup = config.lr_warmup_steps
     if warmup is None:
         warmup = int(config.lr_warmup_ratio * num_steps)
-    decay = _cosine(config.min_lr_ratio or 0.0) if config.lr_scheduler_type == "cosine" else lambda _: 1.0
+    floor, fall = config.min_lr_ratio or 0.0, FALLS[config.lr_scheduler_type]
 
     def factor(step: int) -> float:
         if step < warmup:
             return step / warmup
-        return decay(min((step - warmup) / max(num_steps - warmup, 1), 1.0))
+        return floor + (1 - floor) * fall(min((step - warmup) / max(num_steps - warmup, 1), 1.0))
 
-    return LambdaLR(optimizer, factor)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = config.lr  # a number, and so every rate is computed from one
+    return Schedule(optimizer, factor)
 
 
-def _cosine(floor: float) -> Callable[[float], float]:
-    return lambda progress: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+# From 1 at the end of the warm-up to the floor, by the share of the way.
+FALLS: dict[str, Callable[[float], float]] = {
+    "constant": lambda _: 1.0,
+    "linear": lambda way: 1 - way,
+    "cosine": lambda way: 0.5 * (1 + math.cos(math.pi * way)),
+}
+
+
+NARROW = ("exp_avg", "exp_avg_sq", "lost")  # state that CompensatedAdamW keeps in bfloat16
 
 
 class CompensatedAdamW(Optimizer):
@@ -52,13 +96,15 @@ class CompensatedAdamW(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]],
+        *,
         lr: float,
         betas: tuple[float, float],
-        weight_decay: float,
+        weight_decay: float = 0.01,
         eps: float = 1e-8,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self.register_load_state_dict_post_hook(_narrow)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -72,7 +118,7 @@ class CompensatedAdamW(Optimizer):
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
-            for name in ("exp_avg", "exp_avg_sq", "lost"):
+            for name in NARROW:
                 state[name] = torch.zeros_like(parameter, dtype=torch.bfloat16)
         first, second = group["betas"]
         gradient = parameter.grad.float()  # type: ignore[union-attr]
@@ -88,3 +134,10 @@ class CompensatedAdamW(Optimizer):
         wanted = parameter.float() + (change + state["lost"].float())
         parameter.copy_(wanted)
         state["lost"].copy_(wanted - parameter.float())
+
+
+def _narrow(optimizer: Optimizer) -> None:
+    """Loading makes a state as wide as its weights."""
+    for state in optimizer.state.values():
+        for name in NARROW:
+            state[name] = state[name].to(torch.bfloat16)

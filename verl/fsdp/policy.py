@@ -5,94 +5,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule
 
-from verl.algorithms.contract import LossSettings
+from verl.algorithms.contract import Denominators, LossInput, LossOutput, LossSettings
 from verl.algorithms.policy_loss import find_loss
-from verl.config.model import OffloadConfig, OptimConfig
-from verl.fsdp.build import Blueprint, build
 from verl.fsdp.forward import response_logprobs
-from verl.fsdp.offload import move_params, present
-from verl.fsdp.optim import build_optimizer, build_schedule
-from verl.fsdp.packing import Packer
-from verl.fsdp.update import Passes, Updater
+from verl.fsdp.network import Learner, LearningSettings, Network, NetworkSettings
+from verl.fsdp.packing import MicroBatch, Packer
+from verl.fsdp.sampling import Sampling
 from verl.fsdp.weights import FullWeights
-from verl.tracking.metrics import Last, Metrics, merge
-from verl.types import Experience, Floats, Trajectory
+from verl.tracking.metrics import Metrics
+from verl.types import Experience, Floats, Source, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
+class PolicySettings(NetworkSettings):
     """What frozen and trained policies have in common."""
 
-    blueprint: Blueprint
-    offload: OffloadConfig
-    temperature: float  # that responses were sampled at
-    token_budget: int  # packed tokens in one log-prob pass of one rank
+    sampling: Sampling  # how responses were drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(LearningSettings):
     """How a policy is trained."""
 
-    optim: OptimConfig
-    num_training_steps: int
     loss: str  # registered name or file.py:function
-    num_epochs: int
-    max_grad_norm: float
-    token_budget: int  # packed tokens in one training pass of one rank
 
 
-class FrozenPolicy:
+class FrozenPolicy(Network):
     """A policy that is asked for log-probabilities and never changes."""
 
+    settings: PolicySettings
+
     def __init__(self, packer: Packer, settings: PolicySettings, mesh: DeviceMesh) -> None:
-        self.settings = settings
-        self.mesh = mesh
-        self.model = build(packer.adapter, settings.blueprint, mesh)
-        self.passes = Passes(
-            packer=packer,
-            token_budget=settings.token_budget,
-            temperature=settings.temperature,
-            device=mesh.device_type,
-        )
-        if self._moves_params:
-            move_params(self.model, "cpu")
+        super().__init__(packer, settings, mesh)
 
     def logprobs(self, rows: Sequence[Trajectory]) -> list[Floats]:
         """Log-probabilities [R] of each row's response tokens under the distribution that was sampled from."""
-        values: dict[int, Floats] = {}
-        with torch.no_grad(), self.weights_present():
-            for batch in self.passes.micro_batches(rows):
-                padded, _ = response_logprobs(self.model, batch, self.settings.temperature)
-                for place, length, row in zip(batch.order, batch.row_lengths, padded.cpu().numpy(), strict=False):
-                    values[place] = np.array(row[:length], dtype=np.float32)
-            self._reshard()
-        return [values[place] for place in range(len(rows))]
-
-    def weights_present(self) -> AbstractContextManager[None]:
-        """Weights are on the device inside; needed around `FullWeights` and checkpoints too."""
-        return present(self.model if self._moves_params else None, None, self.mesh.device_type)
-
-    @property
-    def _moves_params(self) -> bool:
-        """With enable_cpu_offload FSDP2 moves them itself, block by block."""
-        return (
-            self.settings.offload.offload_params
-            and not self.settings.blueprint.fsdp.enable_cpu_offload
-            and self.mesh.device_type != "cpu"
-        )
-
-    def _reshard(self) -> None:
-        """The root keeps its gathered weights after a forward pass that no backward pass follows."""
-        if isinstance(self.model, FSDPModule):
-            self.model.reshard()
+        return self._per_token(rows, lambda batch: response_logprobs(self.model, batch, self.settings.sampling)[0])
 
 
 class Policy(FrozenPolicy):
@@ -100,42 +55,46 @@ class Policy(FrozenPolicy):
 
     def __init__(self, packer: Packer, settings: PolicySettings, training: TrainingSettings, mesh: DeviceMesh) -> None:
         super().__init__(packer, settings, mesh)
-        self.training = training
-        self.optimizer = build_optimizer(self.model.parameters(), training.optim)
-        self.schedule = build_schedule(self.optimizer, training.optim, training.num_training_steps)
-        passes = Passes(
-            packer=packer,
-            token_budget=training.token_budget,
-            temperature=settings.temperature,
-            device=mesh.device_type,
-        )
-        self._updater = Updater(
-            model=self.model,
-            optimizer=self.optimizer,
-            loss=find_loss(training.loss),
-            passes=passes,
-            max_grad_norm=training.max_grad_norm,
-        )
+        self.learner = Learner(self, training, "actor")
+        self.optimizer = self.learner.optimizer
+        self._loss = find_loss(training.loss)
 
     def update(self, steps: Sequence[Sequence[Experience]], loss: LossSettings) -> Metrics:
-        """The updates of one training step: this rank's rows of each optimiser step, in order, every epoch.
-
-        The learning rate moves once per call.
-        """
-        with self.state_present():
-            parts = [self._updater.step(rows, loss) for _ in range(self.training.num_epochs) for rows in steps]
-        parts.append({"actor/lr": Last(float(self.schedule.get_last_lr()[0]))})
-        self.schedule.step()
-        return merge(parts)
-
-    def state_present(self) -> AbstractContextManager[None]:
-        """Weights and optimizer state are on the device inside; needed around checkpoints."""
-        return present(
-            self.model if self._moves_params else None,
-            self.optimizer if self.settings.offload.offload_optimizer else None,
-            self.mesh.device_type,
-        )
+        """The updates of one training step: this rank's rows of each optimiser step, in order, every epoch."""
+        return self.learner.update(steps, partial(self._rows_loss, loss))
 
     def full_weights(self, dtype: torch.dtype | None = None) -> FullWeights:
         """All weights by name, to be iterated inside `weights_present()`; as they are computed with by default."""
         return FullWeights(self.model, dtype or self.settings.blueprint.compute_dtype(self.mesh.device_type))
+
+    def _rows_loss(
+        self, settings: LossSettings, batch: MicroBatch, rows: Sequence[Experience], denominators: Denominators
+    ) -> LossOutput:
+        with_entropy = settings.entropy_coef != 0
+        logprobs, entropy = response_logprobs(self.model, batch, self.settings.sampling, with_entropy=with_entropy)
+        inputs = LossInput(
+            logprobs=logprobs,
+            old_logprobs=batch.stream([row.old_logprobs for row in rows]),
+            advantages=batch.stream([row.advantages for row in rows]),
+            mask=batch.mask,
+            denominators=replace(denominators, response_length=settings.response_length),
+            ref_logprobs=_if_all(batch, [row.ref_logprobs for row in rows]),
+            rollout_logprobs=batch.stream([row.trajectory.rollout_logprobs for row in rows]),
+            entropy=entropy,
+            off_policy=_off_policy(batch, rows),
+            weights=_if_all(batch, [row.weights for row in rows]),
+            settings=settings,
+        )
+        return self._loss.compute(inputs)
+
+
+def _if_all(batch: MicroBatch, values: Sequence[Floats | None]) -> Tensor | None:
+    """[B, R], None unless every row has them. A rank without rows has zeros, as others need some."""
+    given = [row for row in values if row is not None]
+    return batch.stream(given) if len(given) == len(values) else None
+
+
+def _off_policy(batch: MicroBatch, rows: Sequence[Experience]) -> Tensor:
+    """[B] bool, rows that the policy did not write."""
+    sources = [rows[place].trajectory.source for place in batch.order] or [Source.POLICY]
+    return torch.tensor([source is Source.OFFLINE for source in sources], device=batch.targets.device)

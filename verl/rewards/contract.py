@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from verl.errors import ConfigError
 from verl.registry import Registry, nearest
+from verl.rewards.judge_prompt import JudgeCase
+from verl.scoring.confined.process import Failure
+from verl.tracking.metrics import Metrics
 from verl.types import NotScorable, Record, Verdict
 
 T = TypeVar("T")
@@ -41,6 +44,9 @@ class Reward(Protocol):
     def score(self, items: Sequence[RewardItem]) -> list[Verdict]:
         """Verdicts for `items`, in order. ContractError when the scorer, not a response, is broken."""
 
+    def drain_metrics(self) -> Metrics:
+        """What scoring cost since the last call, under full names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grade:
@@ -55,11 +61,25 @@ class Grade:
 UNREADABLE = Grade(accuracy=0.0, is_readable=False, is_typed=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What prompt templates say about an answer of one task."""
+
+    form: str = "your final answer"  # completes "write ... inside <answer> </answer> tags"
+    example: str = ""  # what may stand inside the tags; empty when the task is not known
+    approach: str = "say briefly what you see or know that leads to your answer"  # completes "first ..."
+
+
 class Task(ABC, Generic[T]):
     """One problem_type. T is the parsed ground truth. Keyword arguments of a subclass are settings with defaults."""
 
     max_chars: ClassVar[int]  # longer candidates are not read
     bare_chars: ClassVar[int] = 64  # longest untagged response that can be an answer
+    words: ClassVar[Wording] = Wording()
+
+    def wording(self, record: Record) -> Wording:
+        """How to ask for an answer to this row: `words`, unless the task asks for more in some rows."""
+        return self.words
 
     @abstractmethod
     def truth(self, record: Record) -> T | NotScorable:
@@ -68,6 +88,14 @@ class Task(ABC, Generic[T]):
     @abstractmethod
     def grade(self, candidate: str, truth: T, record: Record) -> Grade | NotScorable:
         """Grade a candidate, neither empty nor too long. Raises only when the scorer itself is broken."""
+
+
+class JudgedTask(Task[T]):
+    """A task whose rules see only part of what is right, so that a judge can be asked."""
+
+    @abstractmethod
+    def case(self, candidate: str, truth: T, record: Record) -> JudgeCase | Grade:
+        """What to ask about a candidate, or its grade where the rules are sure of it."""
 
 
 TASKS: Registry[Task[Any]] = Registry("problem_type", "verl.rewards.tasks")
@@ -107,6 +135,12 @@ def configure_task(problem_type: str, settings: Mapping[str, Any]) -> Task[Any]:
         if name not in known:
             raise ConfigError(f"{problem_type!r} has no setting {name!r}{nearest(name, known)} (known: {known})")
     return type(default)(**settings)
+
+
+def failure_parts(found: object) -> dict[str, float]:
+    """Parts timeout and crash of what a scorer in another process came back with."""
+    is_timeout = found is Failure.TIMEOUT
+    return {"timeout": float(is_timeout), "crash": float(isinstance(found, Failure) and not is_timeout)}
 
 
 def seconds_setting(seconds: float) -> float:

@@ -5,7 +5,7 @@
 A file defines a function and may define REWARD_TYPE ("batch", the default, or "sequential") and REWARD_NAME.
 The function gets one dictionary (sequential) or a list of them (batch) and returns as many dictionaries.
 In: response, response_length, truncated, ground_truth, data_type, problem_type, problem, problem_id, options, and the
-columns tests and partial where a row has them.
+columns tests, partial, mask and rubric where a row has them.
 Out: overall, and named parts if any. A part that is None is left out, an overall that is None masks the row.
 """
 
@@ -21,13 +21,15 @@ from verl.config.worker import RewardConfig
 from verl.errors import ConfigError, ContractError
 from verl.registry import load_attribute, nearest
 from verl.rewards.contract import Reward, RewardItem
+from verl.rewards.judge import open_judge
 from verl.rewards.router import Router
+from verl.tracking.metrics import Metrics
 from verl.types import NotScorable, Record, Score, Verdict
 
 Row: TypeAlias = Mapping[str, Any]
 
 REWARD_TYPES = ("batch", "sequential")
-TASK_FIELDS = ("tests", "partial")  # columns of a row that tasks of this library read
+TASK_FIELDS = ("tests", "partial", "mask", "rubric")  # columns of a row that tasks of this library read
 
 
 def load_reward(config: RewardConfig) -> Reward:
@@ -38,7 +40,8 @@ def load_reward(config: RewardConfig) -> Reward:
     kwargs = dict(config.reward_function_kwargs)
     if config.reward_function is not None:
         return FunctionReward(config.reward_function, kwargs)
-    return Router(**{"accuracy_weight": config.accuracy_weight, "format_weight": config.format_weight, **kwargs})
+    weights = {"accuracy_weight": config.accuracy_weight, "format_weight": config.format_weight}
+    return Router(judge=open_judge(config.judge), **{**weights, **kwargs})
 
 
 class FunctionReward:
@@ -69,6 +72,10 @@ class FunctionReward:
         else:
             outputs = self._batch(rows)
         return [self._verdict(output, place) for output, place in zip(outputs, where, strict=True)]
+
+    def drain_metrics(self) -> Metrics:
+        """Nothing: what the function costs is its own affair."""
+        return {}
 
     def _call(self, argument: Any, place: str) -> Any:
         try:

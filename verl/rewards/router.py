@@ -5,16 +5,29 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from verl.errors import ConfigError, ContractError
 from verl.registry import nearest
-from verl.rewards.contract import UNREADABLE, Grade, RewardItem, Task, configure_task, find_task, spelling
+from verl.rewards.contract import (
+    UNREADABLE,
+    Grade,
+    JudgedTask,
+    RewardItem,
+    Task,
+    configure_task,
+    find_task,
+    spelling,
+)
 from verl.rewards.format import FormatPolicy, format_score
+from verl.rewards.judge import Judge
+from verl.rewards.judge_prompt import JudgeCase
 from verl.rewards.penalties import OverlongPenalty, RepetitionPenalty
-from verl.scoring.answers import read_answer
+from verl.scoring.answers import Answer, read_answer
+from verl.tracking.metrics import Metrics
 from verl.types import NotScorable, Record, Score, Verdict
 
 P = TypeVar("P", OverlongPenalty, RepetitionPenalty)
@@ -46,11 +59,22 @@ class _Lane:
     weighing: Weighing
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A response that was read, and its grade or what a judge is to be asked about it."""
+
+    item: RewardItem
+    lane: _Lane
+    answer: Answer
+    outcome: Grade | JudgeCase
+
+
 class Router:
     """Scores `accuracy_weight` * accuracy + `format_weight` * format, in [0, 1], plus the penalties asked for.
 
     `tasks` maps a problem_type to settings of its own: accuracy_weight, format_weight, format_policy, and those of the
-    task. Parts: accuracy, format, readable (1 when the task could read an answer; its fall is an early alarm), the
+    task. A `judge` decides on answers of its tasks that the rules are not sure of (part judged: whether it did). Parts:
+    accuracy, format, readable (1 when the task could read an answer; its fall is an early alarm), the
     penalties, and what the task adds. A response cut off by the length limit gets no format score.
     """
 
@@ -62,19 +86,47 @@ class Router:
         tasks: Mapping[str, Mapping[str, Any]] | None = None,
         overlong_penalty: Mapping[str, Any] | None = None,
         repetition_penalty: Mapping[str, Any] | None = None,
+        judge: Judge | None = None,
         **weighing: Any,
     ) -> None:
         self._weighing = _weighing(Weighing(), weighing)
         self._lanes = dict(self._lane(name, dict(settings)) for name, settings in (tasks or {}).items())
         self._recent: tuple[Record, Any] | None = None
+        self._judge = judge
+        self._judged = _judged_tasks(judge)
         self._overlong = _penalty(OverlongPenalty, "overlong_penalty", overlong_penalty)
         self._repetition = _penalty(RepetitionPenalty, "repetition_penalty", repetition_penalty)
 
     def score(self, items: Sequence[RewardItem]) -> list[Verdict]:
-        """Verdicts for `items`, in order. Raises ContractError when a scorer breaks."""
-        return [self._score(item) for item in items]
+        """Verdicts for `items`, in order; a judge is asked about all of them at once.
 
-    def _score(self, item: RewardItem) -> Verdict:
+        Raises ContractError when a scorer breaks.
+        """
+        started = time.monotonic()
+        drafts = [self._read(item) for item in items]
+        cases = [
+            draft.outcome for draft in drafts if isinstance(draft, _Draft) and isinstance(draft.outcome, JudgeCase)
+        ]
+        judged = iter(self._ask(cases, started))
+        verdicts: list[Verdict] = []
+        for draft in drafts:
+            if not isinstance(draft, _Draft):
+                verdicts.append(draft)
+                continue
+            grade = draft.outcome if isinstance(draft.outcome, Grade) else _graded(next(judged))
+            verdicts.append(grade if isinstance(grade, NotScorable) else self._weigh(draft, grade))
+        return verdicts
+
+    def drain_metrics(self) -> Metrics:
+        """What judging cost since the last call."""
+        return {} if self._judge is None else self._judge.drain_metrics()
+
+    def _ask(self, cases: Sequence[JudgeCase], started: float) -> list[Verdict]:
+        if self._judge is None or not cases:
+            return []
+        return self._judge.judge(cases, seconds=self._judge.config.deadline_seconds + started - time.monotonic())
+
+    def _read(self, item: RewardItem) -> _Draft | NotScorable:
         lane = self._find(item.record)
         if isinstance(lane, NotScorable):
             return lane
@@ -83,11 +135,19 @@ class Router:
             return truth
         answer = read_answer(item.response, lane.task.bare_chars)
         is_worth_reading = 0 < len(answer.text) <= lane.task.max_chars
-        grade = _grade(lane.task, answer.text, truth, item.record) if is_worth_reading else UNREADABLE
-        if isinstance(grade, NotScorable):
-            return grade
-        weighing = lane.weighing
-        form = format_score(answer, grade.is_typed, FormatPolicy(weighing.format_policy))
+        is_judged = spelling(item.record.problem_type) in self._judged
+        outcome: Grade | JudgeCase | NotScorable = UNREADABLE
+        if is_worth_reading:
+            outcome = (_case if is_judged else _grade)(lane.task, answer.text, truth, item.record)
+        if isinstance(outcome, NotScorable):
+            return outcome
+        if is_judged and isinstance(outcome, Grade):
+            outcome = replace(outcome, parts={**outcome.parts, "judged": 0.0})
+        return _Draft(item, lane, answer, outcome)
+
+    def _weigh(self, draft: _Draft, grade: Grade) -> Score:
+        item, weighing = draft.item, draft.lane.weighing
+        form = format_score(draft.answer, grade.is_typed, FormatPolicy(weighing.format_policy))
         form = 0.0 if item.truncated else form
         parts = {"accuracy": grade.accuracy, "format": form, "readable": float(grade.is_readable), **grade.parts}
         penalties = self._penalties(item)
@@ -128,6 +188,20 @@ def validate_answer(record: Record) -> str | None:
     return found.reason if isinstance(found, NotScorable) else None
 
 
+def _judged_tasks(judge: Judge | None) -> frozenset[str]:
+    """The problem types that the judge scores, as they are looked up."""
+    names = [spelling(name) for name in judge.config.tasks] if judge is not None else []
+    for name in names:
+        task = find_task(name)
+        if isinstance(task, NotScorable):
+            raise ConfigError(f"worker.reward.judge.tasks: {task.reason}")
+        if not isinstance(task, JudgedTask):
+            raise ConfigError(
+                f"worker.reward.judge.tasks: rules score {name!r} fully, a judge is not asked; take it out"
+            )
+    return frozenset(names)
+
+
 def _weighing(default: Weighing, settings: Mapping[str, Any]) -> Weighing:
     known = {field.name: getattr(default, field.name) for field in fields(Weighing)}
     for name in settings:
@@ -153,6 +227,20 @@ def _penalty(kind: type[P], name: str, settings: Mapping[str, Any] | None) -> P 
 def _truth(task: Task[Any], record: Record) -> Any:
     try:
         return task.truth(record)
+    except Exception as error:
+        raise _broken(record, error) from error
+
+
+def _graded(verdict: Verdict) -> Grade | NotScorable:
+    if isinstance(verdict, NotScorable):
+        return verdict
+    return Grade(accuracy=verdict.overall, is_readable=True, is_typed=True, parts={"judged": 1.0})
+
+
+def _case(task: Task[Any], candidate: str, truth: Any, record: Record) -> Grade | JudgeCase:
+    assert isinstance(task, JudgedTask)
+    try:
+        return task.case(candidate, truth, record)
     except Exception as error:
         raise _broken(record, error) from error
 

@@ -95,6 +95,19 @@ def _checked(key: str, value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one prompt is to get, where prompts differ."""
+
+    n: int  # responses drawn as the plan says, with the indices 0 to n - 1
+    greedy: bool = False  # and the most likely response, with the index that follows those of the plan's own n
+
+    @property
+    def num_rows(self) -> int:
+        """Responses in all."""
+        return self.n + self.greedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """What an engine says to one request."""
 

@@ -10,14 +10,17 @@ from verl.rollout.engine import SamplingPlan
 from verl.types import Prompt
 
 
-def assign(prompts: Sequence[Prompt], plan: SamplingPlan, num_servers: int) -> list[list[int]]:
-    """For each server the indices of its prompts, ascending.
+def assign(
+    prompts: Sequence[Prompt], plan: SamplingPlan, num_servers: int, num_rows: Sequence[int] | None = None
+) -> list[list[int]]:
+    """For each server the indices of its prompts, ascending. `num_rows`: responses to each, if not `plan.n`.
 
     Prompts about the same clip stay together, so that a clip is read and seen once, unless together they
     are more than a server's fair share. Bundles go to the least loaded server, heaviest first; load counts
     the prompt once and the responses at their longest. Equal inputs give equal answers.
     """
-    costs = [len(prompt.ids) + plan.n * plan.max_tokens for prompt in prompts]
+    counts = [plan.n] * len(prompts) if num_rows is None else num_rows
+    costs = [len(prompt.ids) + count * plan.max_tokens for prompt, count in zip(prompts, counts, strict=True)]
     fair_share = sum(costs) / num_servers
     bundles = [piece for bundle in _by_clip(prompts) for piece in _pieces(bundle, costs, fair_share)]
     bundles.sort(key=lambda bundle: -sum(costs[i] for i in bundle))  # stable: ties stay in prompt order

@@ -45,7 +45,7 @@ def read_boxes(source: object) -> BoxReading | None:
     The form asked for is {"boxes": box} or {"boxes": [box, ...]}. The key "bbox_2d", a bare list and a list of objects
     with one box each are read too.
     """
-    value, is_whole = read_value(source) if isinstance(source, str) else (source, isinstance(source, dict))
+    value, is_whole = read_value(source)
     is_named = isinstance(value, dict) and "boxes" in value
     value = _unnamed(value)
     if isinstance(value, list | tuple) and value and all(isinstance(item, dict) for item in value):

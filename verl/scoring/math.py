@@ -26,6 +26,7 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+(?:[eE/][-+]?\d+)?%?")
 _SYMBOL_EQUALS = re.compile(r"\\?[A-Za-z]\w{0,10}(?:_?\{\w{1,10}\})?(?:\([a-z]\))?\s*=(?!=)")
 _EQUALS = re.compile(r"(?<![<>=!:])=+")
 _OR = re.compile(r"\bor\b|\\(?:text|mathrm)\s?\{\s?or\s?\}|\\lor", re.IGNORECASE)
+_ONE_SIGN = re.compile(r"(\d+)\u2044(\d+)")  # what normalize makes of a fraction that is one character
 _TWO_NUMBERS = re.compile(r"\d\s+\d+(?!\d*\s*/)")  # the parser adds them up
 
 
@@ -49,7 +50,7 @@ def is_same_formula(answer: str, truth: str, seconds: float) -> bool | Failure:
 
 
 def _bare(text: str) -> str:
-    return unwrap(normalize(unwrap(text)))
+    return _ONE_SIGN.sub(r"\\frac{\1}{\2}", unwrap(normalize(unwrap(text))))
 
 
 def _is_same_number(ours: str, theirs: str) -> bool:

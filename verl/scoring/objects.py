@@ -16,13 +16,15 @@ REPEATED = object()  # stands for the value of a key that occurs twice
 _DECIMAL = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
 
 
-def read_value(text: str) -> tuple[Any, bool]:
-    """The JSON value of `text` and whether the text is one JSON object and nothing else; (None, False) for none.
+def read_value(source: object) -> tuple[Any, bool]:
+    """The JSON value of a text and whether the text is one JSON object and nothing else; (None, False) for none.
 
     A value is a list that is the whole text, or the only object in it: prose, code fences or one pair of brackets
-    may stand around.
+    may stand around. What is no text is a value already.
     """
-    text = text.strip()
+    if not isinstance(source, str):
+        return source, isinstance(source, dict)
+    text = source.strip()
     if len(text) > MAX_CHARS:
         return None, False
     found = _load(text) if text.startswith("[") else None

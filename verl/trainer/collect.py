@@ -1,21 +1,25 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts -> scored groups. Scorers start on a response the moment it streams in."""
+"""Prompts -> scored groups, drawn until the step is full. Scorers start on a response the moment it streams in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from typing import Any, Protocol
 
-from verl.rollout.engine import EngineStats, SamplingPlan
-from verl.tracking.metrics import Max, Mean, Metrics, Sum
+from verl.errors import NoSignal
+from verl.rollout.engine import Ask, SamplingPlan
+from verl.tracking.metrics import Last, Metrics
+from verl.trainer import surplus
 from verl.trainer.clock import Clock
-from verl.trainer.groups import by_group, signal_share
+from verl.trainer.drawn import Drawn, Mixed, engine_metrics
+from verl.trainer.filtering import GroupFilter
+from verl.trainer.groups import Group, baseline_of, by_group, numbered
 from verl.trainer.handles import Rewards, Rollout
-from verl.types import NotScorable, Prompt, Scored, Trajectory
-
-Group = list[Scored]
+from verl.trainer.offline import Mixing, replaced
+from verl.types import Prompt, Trajectory
 
 
 class Prompts(Protocol):
@@ -24,10 +28,16 @@ class Prompts(Protocol):
     def next(self) -> list[Prompt]:
         """The next batch."""
 
+    def row_of(self, prompt: Prompt) -> int:
+        """Which row of the data a prompt was drawn from."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+    def prompt_of(self, row: int) -> Prompt:
+        """The prompt of that row."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Collector:
-    """Draws prompts, generates, scores."""
+    """Draws prompts, generates, scores, and keeps what is worth training on."""
 
     prompts: Prompts
     rollout: Rollout
@@ -35,54 +45,94 @@ class Collector:
     plan: SamplingPlan
     num_prompts: int
     clock: Clock
+    filter: GroupFilter | None = None  # None: everything that was drawn is trained on
+    max_rounds: int = 0  # of drawing, for one step; below 1: until it is full
+    mixing: Mixing | None = None  # responses from the data
+    with_baseline: bool = False  # a greedy response to every prompt, last in its group
+    surplus: list[Group] = field(default_factory=list)  # for the steps to come, oldest first
 
     def collect(self, step: int) -> tuple[list[Group], Metrics]:
-        """`num_prompts` groups of `plan.n` scored responses, in prompt order, and what drawing them showed."""
-        prompts: list[Prompt] = []
-        while len(prompts) < self.num_prompts:
-            prompts += self.prompts.next()
-        plan = replace(self.plan, seed=step_seed(self.plan.seed or 0, step))
+        """`num_prompts` groups of scored responses, in the order drawn, and what drawing them showed.
+
+        Fewer only where nothing is filtered and greedy baselines could not be scored. Raises NoSignal when
+        `max_rounds` do not give enough groups; the groups found so far stay in the surplus.
+        """
         self.rollout.drain_stats()
-        groups = generate_and_score(prompts, plan, self.rollout, self.rewards, self.clock)
-        return groups, _metrics(groups) | _engine_metrics(self.rollout.drain_stats())
+        drawn = Drawn(filter=self.filter)
+        for attempt in count():
+            missing = self.num_prompts - len(self.surplus)
+            if missing <= 0 or (attempt and self.filter is None):
+                break
+            if attempt == self.max_rounds > 0:
+                raise NoSignal(drawn.no_signal(missing, self.num_prompts))
+            groups, mixed = self._round(self._draw(1 if attempt else missing), step, attempt)
+            kept = [group for group in groups if self._is_complete(group)]
+            kept = kept if self.filter is None else [group for group in kept if self.filter.keeps(group)]
+            drawn = drawn.after(groups, kept, mixed)
+            self.surplus += kept
+        batch, self.surplus = numbered(self.surplus[: self.num_prompts]), self.surplus[self.num_prompts :]
+        metrics = drawn.metrics(batch) | engine_metrics(self.rollout.drain_stats()) | self.rewards.drain_metrics()
+        if self.filter is not None or self.surplus:
+            metrics["groups/surplus"] = Last(len(self.surplus))
+        return batch, metrics
+
+    def state(self) -> list[dict[str, Any]]:
+        """The surplus, as JSON values."""
+        return surplus.to_json(self.surplus, self.prompts.row_of)
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with this surplus; the loader must have been restored."""
+        self.surplus = surplus.from_json(state, self.prompts.prompt_of)
+
+    def _draw(self, least: int) -> list[Prompt]:
+        """At least so many prompts, in whole batches of the loader."""
+        prompts: list[Prompt] = []
+        while len(prompts) < least:
+            prompts += self.prompts.next()
+        return prompts
+
+    def _is_complete(self, group: Group) -> bool:
+        return not self.with_baseline or baseline_of(group) is not None
+
+    def _round(self, prompts: Sequence[Prompt], step: int, attempt: int) -> tuple[list[Group], Mixed]:
+        plan = replace(self.plan, seed=step_seed(self.plan.seed or 0, step, attempt))
+        if self.mixing is None:
+            asks = [Ask(n=plan.n, greedy=self.with_baseline)] * len(prompts)
+            return self._score(self.rollout.generate(prompts, plan, asks)), Mixed()
+        offline = self.mixing.candidates(prompts, step)
+        asks = [Ask(n=n, greedy=self.with_baseline) for n in self.mixing.num_generated(offline)]
+        generated = self.rollout.generate(prompts, plan, asks)
+        mixed = Mixed(candidates=sum(map(bool, offline)), overlong=self.mixing.num_overlong(prompts))
+        if self.mixing.threshold is None:
+            return self._score(chain(*offline, generated)), replace(mixed, groups=mixed.candidates)
+        groups = self._score(generated)
+        wanting = [number for number, group in enumerate(groups) if offline[number] and self.mixing.wants(group)]
+        taken = [row for number in wanting for row in offline[number]]
+        for late in self._score(taken):
+            groups[late[0].trajectory.group] = replaced(groups[late[0].trajectory.group], late)
+        return groups, replace(mixed, groups=len(wanting), discarded=len(taken))
+
+    def _score(self, rows: Iterable[Trajectory]) -> list[Group]:
+        return score(rows, self.rewards, self.clock)
 
 
 def generate_and_score(
     prompts: Sequence[Prompt], plan: SamplingPlan, rollout: Rollout, rewards: Rewards, clock: Clock
 ) -> list[Group]:
     """Groups in prompt order, siblings in index order."""
+    return score(rollout.generate(prompts, plan), rewards, clock)
+
+
+def score(rows: Iterable[Trajectory] | Iterator[Trajectory], rewards: Rewards, clock: Clock) -> list[Group]:
+    """Rows in scored groups, in group and index order; each is sent for scoring as soon as it comes."""
     with clock("gen"):
-        for trajectory in rollout.generate(prompts, plan):
+        for trajectory in rows:
             rewards.submit(trajectory)
     with clock("reward"):
         scored = rewards.collect()
     return by_group(scored, key=lambda row: (row.trajectory.group, row.trajectory.index))
 
 
-def step_seed(seed: int, step: int) -> int:
-    """A sampling seed that no other step of the run shares, and that a resumed run finds again."""
-    return seed * 1_000_003 + step
-
-
-def _metrics(groups: Sequence[Group]) -> Metrics:
-    rows = [row for group in groups for row in group]
-    unscored = sum(isinstance(row.verdict, NotScorable) for row in rows)
-    return {
-        "groups/no_signal_share": Mean((1 - signal_share(groups)) * len(groups), len(groups)),
-        "reward/not_scorable": Sum(unscored),
-        "rollout/truncated_share": Mean(sum(row.trajectory.truncated for row in rows), len(rows)),
-        "rollout/weight_lag": Max(_weight_lag([row.trajectory for row in rows])),
-    }
-
-
-def _engine_metrics(stats: EngineStats) -> Metrics:
-    return {
-        "rollout/media_loads_per_clip": Mean(stats.media_loads, stats.distinct_media),
-        "rollout/cached_prompt_share": Mean(stats.cached_prompt_tokens, stats.prompt_tokens),
-    }
-
-
-def _weight_lag(rows: Sequence[Trajectory]) -> int:
-    """Versions between the newest and the oldest weights that wrote a response of this step."""
-    versions = [row.weight_version for row in rows]
-    return max(versions) - min(versions)
+def step_seed(seed: int, step: int, attempt: int = 0) -> int:
+    """A sampling seed that no other draw of the run shares, and that a resumed run finds again."""
+    return (seed * 1_000_003 + step) + (attempt << 64)

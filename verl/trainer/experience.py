@@ -5,21 +5,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from verl.algorithms.advantage import Advantage
-from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings
-from verl.algorithms.kl import KlController, apply_kl_penalty
+from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings, Memory
+from verl.algorithms.correction import Correction
+from verl.algorithms.kl import KlController, apply_kl_penalty, measure_kl
 from verl.cluster.deal import Deal, deal, join
 from verl.errors import NoSignal
-from verl.tracking.metrics import Max, Mean, Metrics, means, merge
+from verl.tracking.metrics import Mean, Metrics, means, merge
 from verl.trainer.clock import Clock
-from verl.trainer.handles import Policy
+from verl.trainer.groups import baseline_of
+from verl.trainer.handles import Critic, Policy
+from verl.trainer.masking import without_truncated
+from verl.trainer.mismatch import correct
 from verl.types import Experience, Floats, Score, Scored, Source, Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Streams:
+    """What models say of the response tokens: [R] of every row."""
+
+    old: Sequence[Floats]
+    ref: Sequence[Floats] | None
+    values: Sequence[Floats] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,36 +42,51 @@ class Assembler:
     policy: Policy
     advantage: Advantage
     settings: AlgorithmSettings
-    kl: KlController | None  # None without a penalty in the reward
+    kl: KlController | None  # None without a reference policy
     use_reference: bool
     shares_prompts: bool  # whether siblings on one rank run their prompt once
     groups_per_update: int
     clock: Clock
+    masks_truncated: bool = False  # whether responses that were cut off are left out of the loss
+    kl_in_reward: bool = True  # else the loss has it, and only the controller learns here
+    correction: Correction = field(default_factory=Correction)
+    critic: Critic | None = None  # for estimators that need values
+    memory: dict[str, Memory] = field(default_factory=dict)  # what every estimator keeps from step to step
 
     def assemble(self, groups: Sequence[Sequence[Scored]]) -> tuple[list[Deal[Experience]], Metrics]:
-        """One deal per optimiser step. Rows without a verdict are left out; they were counted when collected.
+        """One deal per optimiser step. Rows without a verdict are left out; they were counted when collected. Greedy
+        baselines are handed to the estimator and not trained on.
 
         Raises NoSignal when no row has a verdict.
         """
-        kept = [[row for row in group if isinstance(row.verdict, Score)] for group in groups]
+        kept = [[row for row in group if _is_trained(row)] for group in groups]
         updates = [kept[at : at + self.groups_per_update] for at in range(0, len(kept), self.groups_per_update)]
         rows = [row for group in kept for row in group]
         if not rows:
             raise NoSignal(f"none of the {len(groups)} groups has a response that could be scored")
         deals = [self._deal(update) for update in updates]
-        everything = join(deals)
-        with self.clock("old"):
-            old = self.policy.logprobs(everything)
-        ref = self._reference(everything)
+        streams = self._streams(join(deals))
         with self.clock("adv"):
-            experience, metrics = self._advantages(rows, old, ref)
-        return _redeal(deals, experience), merge([metrics, _gap(rows, old)])
+            experience, metrics = self._advantages(rows, streams, _baselines(groups))
+        weights, mismatch = correct([row.trajectory for row in rows], streams.old, self.correction)
+        if weights is not None:
+            experience = [replace(row, weights=own) for row, own in zip(experience, weights, strict=True)]
+        dealt, masked = _redeal(deals, experience), Metrics()
+        if self.masks_truncated:
+            dealt, masked = without_truncated(dealt)
+        return dealt, merge([metrics, mismatch, masked])
 
-    def _reference(self, rows: Deal[Trajectory]) -> list[Floats] | None:
-        if not self.use_reference:
-            return None
-        with self.clock("ref"):
-            return self.policy.ref_logprobs(rows)
+    def _streams(self, rows: Deal[Trajectory]) -> _Streams:
+        ref, values = None, None
+        with self.clock("old"):
+            old = self.policy.logprobs(rows)
+        if self.use_reference:
+            with self.clock("ref"):
+                ref = self.policy.ref_logprobs(rows)
+        if self.critic is not None:
+            with self.clock("values"):
+                values = self.critic.values(rows)
+        return _Streams(old=old, ref=ref, values=values)
 
     def _deal(self, groups: Sequence[Sequence[Scored]]) -> Deal[Trajectory]:
         trajectories = [[row.trajectory for row in group] for group in groups if group]
@@ -70,18 +98,36 @@ class Assembler:
         return prompts * len(rows[0].prompt.ids) + sum(len(row.response_ids) for row in rows)
 
     def _advantages(
-        self, rows: Sequence[Scored], old: Sequence[Floats], ref: Sequence[Floats] | None
+        self, rows: Sequence[Scored], streams: _Streams, baselines: Tensor | None
     ) -> tuple[list[Experience], Metrics]:
         mask, rewards = _token_rewards(rows)
+        old, ref, values = (_padded(one, mask) for one in (streams.old, streams.ref, streams.values))
         metrics: Metrics = {}
-        if self.kl is not None and ref is not None:
-            penalised = apply_kl_penalty(rewards, _padded(old, mask), _padded(ref, mask), mask, self.kl)
+        if self.kl is not None and old is not None and ref is not None and not self.kl_in_reward:
+            metrics = means(measure_kl(old, ref, mask, self.kl))
+        elif self.kl is not None and old is not None and ref is not None:
+            penalised = apply_kl_penalty(rewards, old, ref, mask, self.kl)
             rewards, metrics = penalised.rewards, means(penalised.metrics)
-        output = self.advantage.compute(_advantage_input(rows, rewards, mask, self.settings))
+        given = _advantage_input(rows, rewards, mask, self.settings)
+        memory = self.memory.get(self.advantage.name, {})
+        given = replace(given, values=values, baselines=baselines, memory=memory)
+        output = self.advantage.compute(given)
+        self.memory[self.advantage.name] = output.memory
         rewarded = rewards.masked_fill(~mask, 0).sum(-1)
         metrics["critic/rewards/mean"] = Mean(float(rewarded.sum()), len(rows))
         metrics |= means(output.metrics)
-        return _experience(rows, old, ref, output), metrics
+        return _experience(rows, streams, output), metrics
+
+
+def _is_trained(row: Scored) -> bool:
+    return isinstance(row.verdict, Score) and row.trajectory.source is not Source.GREEDY
+
+
+def _baselines(groups: Sequence[Sequence[Scored]]) -> Tensor | None:
+    """[B] for the rows that are trained on the score of their prompt's greedy response; None unless all have one."""
+    scores = [baseline_of(group) for group in groups for row in group if _is_trained(row)]
+    known = [score for score in scores if score is not None]
+    return torch.tensor(known) if len(known) == len(scores) else None
 
 
 def _advantage_input(
@@ -92,6 +138,7 @@ def _advantage_input(
         mask=mask,
         group=torch.tensor([row.trajectory.group for row in rows]),
         parts=_parts(rows, settings.components),
+        tasks=tuple(row.trajectory.prompt.record.problem_type for row in rows),
         off_policy=torch.tensor([row.trajectory.source is Source.OFFLINE for row in rows]),
         settings=settings,
     )
@@ -107,7 +154,10 @@ def _token_rewards(rows: Sequence[Scored]) -> tuple[Tensor, Tensor]:
     return mask, rewards
 
 
-def _padded(values: Sequence[Floats], mask: Tensor) -> Tensor:
+def _padded(values: Sequence[Floats] | None, mask: Tensor) -> Tensor | None:
+    """[B, R], zero outside the mask."""
+    if values is None:
+        return None
     padded = torch.zeros(mask.shape)
     padded[mask] = torch.from_numpy(np.concatenate(values))
     return padded
@@ -123,9 +173,7 @@ def _parts(rows: Sequence[Scored], names: Sequence[str]) -> Mapping[str, Tensor]
     }
 
 
-def _experience(
-    rows: Sequence[Scored], old: Sequence[Floats], ref: Sequence[Floats] | None, output: AdvantageOutput
-) -> list[Experience]:
+def _experience(rows: Sequence[Scored], streams: _Streams, output: AdvantageOutput) -> list[Experience]:
     experience = []
     for index, row in enumerate(rows):
         assert isinstance(row.verdict, Score)
@@ -134,9 +182,9 @@ def _experience(
             Experience(
                 trajectory=row.trajectory,
                 score=row.verdict,
-                old_logprobs=old[index],
-                ref_logprobs=ref[index] if ref is not None else None,
-                values=None,
+                old_logprobs=streams.old[index],
+                ref_logprobs=None if streams.ref is None else streams.ref[index],
+                values=None if streams.values is None else streams.values[index],
                 advantages=output.advantages[index, :length].numpy().astype(np.float32),
                 returns=output.returns[index, :length].numpy().astype(np.float32),
             )
@@ -150,19 +198,3 @@ def _redeal(deals: Sequence[Deal[Trajectory]], rows: Sequence[Experience]) -> li
         dealt.append(one.with_rows(rows[at : at + one.num_rows]))
         at += one.num_rows
     return dealt
-
-
-def _gap(rows: Sequence[Scored], old: Sequence[Floats]) -> Metrics:
-    """How far trainer and engine are apart on the tokens that were sampled: the health of everything between."""
-    pairs = [
-        np.abs(logprobs - row.trajectory.rollout_logprobs)
-        for row, logprobs in zip(rows, old, strict=True)
-        if row.trajectory.source is Source.POLICY
-    ]
-    if not pairs:
-        return {}
-    gaps = np.concatenate(pairs)
-    return {
-        "rollout/logprob_gap_max": Max(float(gaps.max())),
-        "rollout/logprob_gap_mean": Mean(float(gaps.sum()), gaps.size),
-    }

@@ -1,16 +1,21 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pure decisions about groups of siblings."""
+"""Pure decisions about groups of siblings. A greedy baseline is the last of its group, and no sibling to train on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
-from verl.types import Score, Scored
+from verl.errors import ContractError
+from verl.registry import nearest
+from verl.types import Score, Scored, Source
 
 T = TypeVar("T")
+Group: TypeAlias = list[Scored]
 
+OVERALL = "overall"
 SIGNAL_EPSILON = 1e-8  # scores closer than this are the same score
 
 
@@ -22,17 +27,55 @@ def by_group(rows: Sequence[T], key: Callable[[T], tuple[int, int]]) -> list[lis
     return list(groups.values())
 
 
-def scores_of(group: Sequence[Scored]) -> list[float]:
-    """Overall scores of the siblings that could be scored."""
-    return [row.verdict.overall for row in group if isinstance(row.verdict, Score)]
+def numbered(groups: Sequence[Sequence[Scored]]) -> list[Group]:
+    """The same groups, called 0, 1, 2 ...: they may come from several draws, which count alike."""
+    return [
+        [replace(row, trajectory=replace(row.trajectory, group=number)) for row in group]
+        for number, group in enumerate(groups)
+    ]
 
 
-def has_signal(group: Sequence[Scored]) -> bool:
-    """Whether the siblings disagree, so that a relative advantage can teach something."""
-    scores = scores_of(group)
-    return len(scores) > 1 and max(scores) - min(scores) > SIGNAL_EPSILON
+def value_of(score: Score, key: str) -> float:
+    """The overall score, or a part of it. Raises ContractError when there is no such part."""
+    if key == OVERALL:
+        return score.overall
+    if key not in score.parts:
+        raise ContractError(
+            f"the score has no part {key!r}{nearest(key, score.parts)} (parts: {', '.join(score.parts) or 'none'});"
+            " have the reward function return it, or set algorithm.filter_key to one of them or to overall"
+        )
+    return score.parts[key]
+
+
+def values_of(group: Sequence[Scored], key: str = OVERALL) -> list[float]:
+    """A part of the scores of the rows that could be scored."""
+    return [value_of(row.verdict, key) for row in group if isinstance(row.verdict, Score)]
+
+
+def has_signal(group: Sequence[Scored], key: str = OVERALL) -> bool:
+    """Whether the rows disagree, so that a relative advantage can teach something.
+
+    A greedy baseline counts as a row: what is compared with it alone teaches as soon as it differs.
+    """
+    values = values_of(group, key)
+    return len(values) > 1 and max(values) - min(values) > SIGNAL_EPSILON
 
 
 def signal_share(groups: Sequence[Sequence[Scored]]) -> float:
     """Share of groups with signal, 0..1."""
     return sum(map(has_signal, groups)) / max(len(groups), 1)
+
+
+def of_source(rows: Sequence[Scored], source: Source) -> list[Scored]:
+    """The rows of one author."""
+    return [row for row in rows if row.trajectory.source is source]
+
+
+def of_policy(rows: Sequence[Scored]) -> list[Scored]:
+    """The rows that the policy sampled."""
+    return of_source(rows, Source.POLICY)
+
+
+def baseline_of(group: Sequence[Scored]) -> float | None:
+    """The score of the greedy response, None when there is none or it could not be scored."""
+    return next(iter(values_of(of_source(group, Source.GREEDY))), None)

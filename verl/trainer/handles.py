@@ -11,7 +11,7 @@ from typing import Protocol
 
 from verl.cluster.deal import Deal
 from verl.cluster.group import Watch, WorkerGroup, stream
-from verl.rollout.engine import EngineStats, SamplingPlan
+from verl.rollout.engine import Ask, EngineStats, SamplingPlan
 from verl.rollout.router import assign
 from verl.tracking.metrics import Metrics, merge
 from verl.types import Experience, Floats, Prompt, Scored, Trajectory
@@ -30,8 +30,8 @@ class Policy(Protocol):
     def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """The same under the reference policy."""
 
-    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
-        """One optimiser step per deal, in order."""
+    def update(self, steps: Sequence[Deal[Experience]], kl_coef: float) -> Metrics:
+        """One optimiser step per deal, in order. `kl_coef` weighs the KL in the loss, if it is there."""
 
     def publish(self, version: int) -> None:
         """Send the weights to every engine, between its wake_weights and wake_cache."""
@@ -46,11 +46,32 @@ class Policy(Protocol):
         """Read them back."""
 
 
+class Critic(Protocol):
+    """The model that predicts returns, spread over as many ranks as the policy."""
+
+    def values(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """Values of the response tokens, [R] each, in flattened order."""
+
+    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
+        """One optimiser step per deal, in order."""
+
+    def end_step(self) -> Metrics:
+        """Forget the pixels of this step; what they cost."""
+
+    def save(self, directory: Path) -> None:
+        """Write model, optimizer, schedule and RNG of all ranks."""
+
+    def load(self, directory: Path) -> None:
+        """Read them back."""
+
+
 class Rollout(Protocol):
     """The engines that generate."""
 
-    def generate(self, prompts: Sequence[Prompt], plan: SamplingPlan) -> Iterator[Trajectory]:
-        """Responses as they finish, `plan.n` per prompt; `group` is the prompt's place."""
+    def generate(
+        self, prompts: Sequence[Prompt], plan: SamplingPlan, asks: Sequence[Ask] | None = None
+    ) -> Iterator[Trajectory]:
+        """Responses as they finish, `plan.n` per prompt, or what `asks` has for each; `group` is the prompt's place."""
 
     def sleep(self) -> None:
         """Free the devices for training."""
@@ -74,35 +95,16 @@ class Rewards(Protocol):
     def collect(self) -> list[Scored]:
         """Wait for all that was submitted; in the order of submission."""
 
+    def drain_metrics(self) -> Metrics:
+        """How fast scoring was since the last call, and what it cost."""
+
 
 @dataclass(frozen=True, slots=True)
-class PolicyHandle:
-    """Policy ranks in a worker group."""
+class _TrainedHandle:
+    """Ranks of a model that learns, in a worker group."""
 
     workers: WorkerGroup
     save_model_only: bool = False
-
-    @property
-    def num_ranks(self) -> int:
-        """World size of the policy."""
-        return len(self.workers)
-
-    def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
-        """See Policy."""
-        return dealt.gather(self.workers.each("logprobs", [(hand,) for hand in dealt.hands]))
-
-    def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
-        """See Policy."""
-        return dealt.gather(self.workers.each("ref_logprobs", [(hand,) for hand in dealt.hands]))
-
-    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
-        """See Policy."""
-        hands = [([step.hands[rank] for step in steps],) for rank in range(self.num_ranks)]
-        return merge(self.workers.each("update", hands))
-
-    def publish(self, version: int) -> None:
-        """See Policy."""
-        self.workers.all("publish", version)
 
     def end_step(self) -> Metrics:
         """See Policy."""
@@ -118,17 +120,61 @@ class PolicyHandle:
 
 
 @dataclass(frozen=True, slots=True)
+class CriticHandle(_TrainedHandle):
+    """Critic ranks in a worker group."""
+
+    def values(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """See Critic."""
+        return dealt.gather(self.workers.each("values", [(hand,) for hand in dealt.hands]))
+
+    def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
+        """See Critic."""
+        hands = [([step.hands[rank] for step in steps],) for rank in range(len(self.workers))]
+        return merge(self.workers.each("update", hands))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyHandle(_TrainedHandle):
+    """Policy ranks in a worker group."""
+
+    @property
+    def num_ranks(self) -> int:
+        """World size of the policy."""
+        return len(self.workers)
+
+    def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """See Policy."""
+        return dealt.gather(self.workers.each("logprobs", [(hand,) for hand in dealt.hands]))
+
+    def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
+        """See Policy."""
+        return dealt.gather(self.workers.each("ref_logprobs", [(hand,) for hand in dealt.hands]))
+
+    def update(self, steps: Sequence[Deal[Experience]], kl_coef: float) -> Metrics:
+        """See Policy."""
+        hands = [([step.hands[rank] for step in steps], kl_coef) for rank in range(self.num_ranks)]
+        return merge(self.workers.each("update", hands))
+
+    def publish(self, version: int) -> None:
+        """See Policy."""
+        self.workers.all("publish", version)
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutHandle:
     """Engines in a worker group; all requests of a prompt go to one of them."""
 
     workers: WorkerGroup
     watch: Watch
 
-    def generate(self, prompts: Sequence[Prompt], plan: SamplingPlan) -> Iterator[Trajectory]:
+    def generate(
+        self, prompts: Sequence[Prompt], plan: SamplingPlan, asks: Sequence[Ask] | None = None
+    ) -> Iterator[Trajectory]:
         """See Rollout."""
-        shares = assign(prompts, plan, len(self.workers))
+        asks = [Ask(n=plan.n)] * len(prompts) if asks is None else asks
+        shares = assign(prompts, plan, len(self.workers), [ask.num_rows for ask in asks])
         calls = [
-            self.workers.start(server, "generate", [(group, prompts[group]) for group in share], plan)
+            self.workers.start(server, "generate", [(group, prompts[group], asks[group]) for group in share], plan)
             for server, share in enumerate(shares)
             if share
         ]

@@ -10,14 +10,16 @@ from typing import Any, Protocol
 
 from verl.algorithms.kl import KlController
 from verl.cluster.deal import Deal
-from verl.errors import ContractError, DataError
+from verl.errors import ContractError, DataError, NoSignal
 from verl.tracking.metrics import Metrics, merge, values
 from verl.tracking.tracker import Trackers
 from verl.trainer import summary
 from verl.trainer.checkpoints import Checkpoints
 from verl.trainer.clock import Clock
-from verl.trainer.collect import Collector, Group
+from verl.trainer.collect import Collector
+from verl.trainer.critic import CriticTraining
 from verl.trainer.experience import Assembler
+from verl.trainer.groups import Group
 from verl.trainer.handles import Policy, Rollout
 from verl.trainer.progress import Progress
 from verl.trainer.state import TrainState
@@ -44,6 +46,11 @@ class Schedule:
     save_freq: int
     val_before_train: bool
     val_only: bool
+    critic_warmup: int = 0  # steps in which only the critic learns
+
+    def teaches_policy(self, step: int) -> bool:
+        """Steps count from 1: after a warm-up of N, the first is N + 1."""
+        return step > self.critic_warmup
 
     def validates(self, step: int) -> bool:
         """Also after the last step."""
@@ -80,6 +87,7 @@ class Trainer:
     schedule: Schedule
     limits: Limits
     clock: Clock
+    critic: CriticTraining | None = None
 
     def fit(self) -> TrainState:
         """Train until the schedule ends."""
@@ -106,8 +114,10 @@ class Trainer:
 
     def _restore(self, state: TrainState) -> None:
         self.loader.restore(dict(state.loader))
+        self.collector.restore(state.surplus)
         if self.kl is not None:
             self.kl.restore(state.kl)
+        self.assembler.memory.update(state.advantage)
         self.trackers.resume(state.step)
 
     def _step(self, state: TrainState) -> TrainState:
@@ -115,8 +125,9 @@ class Trainer:
         with self.clock("step"):
             groups, drawn = self._collect(state)
             self.rollout.sleep()
+            kl_coef = self.kl.coef if self.kl is not None else 0.0  # of this step; assembling teaches the controller
             deals, weighed = self.assembler.assemble(groups)
-            metrics = merge([drawn, weighed, self._update(deals)])
+            metrics = merge([drawn, weighed, self._update(state.step, deals, kl_coef)])
             self._publish(state.step)
             if self.validator is not None and self.schedule.validates(state.step):
                 score, validated = self.validator.validate(state.step)
@@ -128,18 +139,26 @@ class Trainer:
 
     def _collect(self, state: TrainState) -> tuple[list[Group], Metrics]:
         """Bad data or a broken plug-in ends the run, but not before what earlier steps learned is saved."""
+        place, surplus = self.loader.state(), list(self.collector.surplus)
         try:
             return self.collector.collect(state.step)
-        except (DataError, ContractError):
+        except (DataError, ContractError, NoSignal):
             learned = replace(state, step=state.step - 1)
             if learned.step > 0 and not self.schedule.saves(learned.step):
+                self.loader.restore(place)
+                self.collector.surplus = surplus
                 self._save(learned)
             raise
 
-    def _update(self, deals: Sequence[Deal[Experience]]) -> Metrics:
-        with self.clock("update_actor"):
-            metrics = self.policy.update(deals)
-        return merge([metrics, self.policy.end_step()])
+    def _update(self, step: int, deals: Sequence[Deal[Experience]], kl_coef: float) -> Metrics:
+        parts: list[Metrics] = []
+        if self.critic is not None:
+            with self.clock("update_critic"):
+                parts.append(self.critic.update(deals))
+        if self.schedule.teaches_policy(step):
+            with self.clock("update_actor"):
+                parts.append(self.policy.update(deals, kl_coef))
+        return merge([*parts, self.policy.end_step()])
 
     def _publish(self, version: int) -> None:
         """Engines must never answer with older weights than these."""
@@ -150,7 +169,8 @@ class Trainer:
 
     def _save(self, state: TrainState) -> TrainState:
         kl = self.kl.state() if self.kl is not None else {}
-        state = replace(state, loader=self.loader.state(), kl=kl)
+        state = replace(state, kl=kl, advantage=dict(self.assembler.memory))
+        state = replace(state, loader=self.loader.state(), surplus=self.collector.state())
         with self.clock("save_checkpoint"):
             self.checkpoints.save(state)
         return state
@@ -164,15 +184,16 @@ class Trainer:
         self.progress.note(step, values(metrics))
 
     def _log(self, step: int, groups: Sequence[Group], rows: list[Experience], metrics: Metrics) -> None:
-        timing = self.clock.collect()
+        timing, trained_on = self.clock.collect(), summary.trained_on(groups)
         numbers = values(
             merge(
                 [
                     metrics,
                     summary.reward_metrics(groups),
-                    summary.length_metrics(rows, self.limits.max_prompt_length, self.limits.max_response_length),
+                    summary.length_metrics(trained_on, self.limits.max_prompt_length, self.limits.max_response_length),
                     summary.advantage_metrics(rows),
-                    summary.throughput(rows, timing, self.limits.num_devices),
+                    summary.value_metrics(rows),
+                    summary.throughput(trained_on, timing, self.limits.num_devices),
                 ]
             )
         )

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
-from verl.algorithms.contract import AlgorithmSettings, LossSettings
+from verl.algorithms.contract import AlgorithmSettings, Conventions, LossSettings, OffPolicySettings
+from verl.algorithms.correction import Correction, parse_bounds, parse_rejections
 from verl.cluster.placement import Machines
 from verl.config.plan import Plan
 from verl.config.trainer import Config
 from verl.fsdp.build import Blueprint
 from verl.fsdp.policy import PolicySettings, TrainingSettings
+from verl.fsdp.sampling import Sampling
 from verl.models.adapter import local_folder
-from verl.rollout.engine import SamplingPlan
-from verl.rollout.environment import resolve_backend
 from verl.rollout.options import EngineOptions, TransferSettings
-from verl.workers.policy import ModelSource, PolicyOrder
-
-ENGINE_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+from verl.workers.policy import PolicyOrder
+from verl.workers.rank import ModelSource
 
 
 def machines_of(config: Config, device: str) -> Machines:
@@ -33,24 +33,33 @@ def policy_orders(config: Config, machines: Machines, plan: Plan, num_training_s
     policy = PolicySettings(
         blueprint=Blueprint(model=actor.model, fsdp=actor.fsdp),
         offload=actor.offload,
-        temperature=rollout.temperature,
+        sampling=Sampling(temperature=rollout.temperature, top_p=rollout.top_p, top_k=rollout.top_k),
         token_budget=plan.token_budget_experience,
     )
-    first = PolicyOrder(
-        rank=0,
-        world_size=machines.world_size,
-        device=machines.device,
-        num_threads=max(1, (os.cpu_count() or 1) // machines.devices_per_node),
-        seed=config.data.seed,
-        timeout_seconds=config.trainer.collective_timeout_seconds,
-        source=model_source(config),
-        policy=policy,
-        training=_training(config, plan, num_training_steps),
-        reference=_reference(config, policy),
-        loss=loss_settings(config),
-        shared_prompt=actor.packing == "shared_prompt",
-    )
-    return [replace(first, rank=rank) for rank in range(machines.world_size)]
+    return [
+        PolicyOrder(
+            **rank_fields(config, machines, rank),
+            policy=policy,
+            training=_training(config, plan, num_training_steps - config.trainer.critic_warmup),
+            reference=_reference(config, policy),
+            loss=loss_settings(config),
+        )
+        for rank in range(machines.world_size)
+    ]
+
+
+def rank_fields(config: Config, machines: Machines, rank: int) -> dict[str, Any]:
+    """What the ranks of policy and critic are told alike: the fields of RankOrder."""
+    return {
+        "rank": rank,
+        "world_size": machines.world_size,
+        "device": machines.device,
+        "num_threads": max(1, (os.cpu_count() or 1) // machines.devices_per_node),
+        "seed": config.data.seed,
+        "timeout_seconds": config.trainer.collective_timeout_seconds,
+        "source": model_source(config),
+        "shared_prompt": config.worker.actor.packing == "shared_prompt",
+    }
 
 
 def model_source(config: Config) -> ModelSource:
@@ -91,57 +100,52 @@ def loss_settings(config: Config) -> LossSettings:
         clip_low=actor.clip_ratio_low,
         clip_high=actor.clip_ratio_high,
         clip_dual=actor.clip_ratio_dual,
+        tau_positive=actor.tau_positive,
+        tau_negative=actor.tau_negative,
         average=actor.loss_avg_mode,
+        response_length=actor.loss_scale_factor or config.data.max_response_length,
         use_kl_loss=algorithm.use_kl_loss and not algorithm.disable_kl,
         kl_kind=algorithm.kl_penalty,
         kl_coef=algorithm.kl_coef,
+        kl_bias_correction=algorithm.kl_bias_correction,
+        entropy_coef=actor.entropy_coeff,
+        sequence_mask_delta=actor.sequence_mask_delta,
+        off_policy=OffPolicySettings(
+            loss=actor.off_policy_loss,
+            shaping=actor.off_policy_shaping,
+            gamma=actor.off_policy_gamma,
+            max_ratio=actor.off_policy_max_ratio,
+        ),
+        options=actor.loss_options,
+    )
+
+
+def correction(config: Config) -> Correction:
+    """What makes up for the distance between trainer and engine. Raises ConfigError."""
+    chosen = config.algorithm.rollout_correction
+    bounds, cuts = parse_bounds(chosen.rollout_is_threshold)
+    return Correction(
+        level=chosen.rollout_is,
+        bounds=bounds,
+        cuts=cuts,
+        normalize=chosen.rollout_is_batch_normalize,
+        rejections=parse_rejections(chosen.rollout_rs, chosen.rollout_rs_threshold),
     )
 
 
 def algorithm_settings(config: Config) -> AlgorithmSettings:
     """Numbers of the advantage estimator."""
     algorithm = config.algorithm
-    return AlgorithmSettings(gamma=algorithm.gamma, lam=algorithm.lam, components=algorithm.gdpo_reward_keys)
-
-
-def sampling_plan(config: Config) -> SamplingPlan:
-    """How training responses are drawn."""
-    rollout = config.worker.rollout
-    return SamplingPlan(
-        n=rollout.n,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        max_tokens=config.data.max_response_length,
-        seed=rollout.seed,
-        ignore_eos=rollout.ignore_eos,
-        skip_special_tokens=config.worker.reward.skip_special_tokens,
-    )
-
-
-def engine_options(config: Config, device: str, plan: Plan, *, max_videos: int, max_images: int = 0) -> EngineOptions:
-    """One engine."""
-    rollout, source = config.worker.rollout, model_source(config)
-    return EngineOptions(
-        model_path=source.model_path,
-        tokenizer_path=source.tokenizer_path,
-        max_model_len=plan.max_model_len,
-        device=device,
-        weight_transfer=resolve_backend(rollout.weight_transfer, device, colocated=rollout.colocated),
-        dtype=ENGINE_DTYPES[rollout.dtype],
-        max_num_seqs=rollout.max_num_seqs,
-        max_num_batched_tokens=rollout.max_num_batched_tokens,
-        tensor_parallel_size=rollout.tensor_parallel_size,
-        gpu_memory_utilization=rollout.gpu_memory_utilization,
-        kv_cache_memory_mb=rollout.kv_cache_memory_mb,
-        enforce_eager=rollout.enforce_eager,
-        enable_chunked_prefill=rollout.enable_chunked_prefill,
-        colocated=rollout.colocated,
-        seed=rollout.seed,
-        max_videos=max_videos,
-        max_images=max_images,
-        trust_remote_code=source.trust_remote_code,
-        disable_log_stats=rollout.disable_log_stats,
+    return AlgorithmSettings(
+        gamma=algorithm.gamma,
+        lam=algorithm.lam,
+        norm_by_std=algorithm.norm_adv_by_std,
+        components=algorithm.gdpo_reward_keys,
+        weights=algorithm.gdpo_reward_weights,
+        whitening=algorithm.gdpo_whitening,
+        ema_decay=algorithm.ema_decay,
+        conventions=Conventions(singleton=algorithm.singleton_advantage),
+        options=algorithm.adv_options,
     )
 
 

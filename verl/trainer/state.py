@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,9 @@ class TrainState:
     best_step: int | None = None
     best_score: float | None = None
     loader: Mapping[str, Any] = field(default_factory=dict)
+    surplus: Sequence[Mapping[str, Any]] = ()
     kl: Mapping[str, float] = field(default_factory=dict)
+    advantage: Mapping[str, Any] = field(default_factory=dict)
 
     def scored(self, score: float | None) -> TrainState:
         """After a validation of this step's weights; the best stays the best until a later one is higher."""

@@ -17,6 +17,7 @@ import torch
 
 from verl.algorithms.advantage import Advantage, find_advantage
 from verl.algorithms.contract import Needs
+from verl.algorithms.correction import Correction
 from verl.algorithms.kl import AdaptiveKl, FixedKl, KlController
 from verl.algorithms.policy_loss import find_loss
 from verl.checkpoint.layout import CheckpointRoot
@@ -25,21 +26,27 @@ from verl.config.trainer import Config
 from verl.data.dataset import PromptDataset, build_dataset
 from verl.data.loader import PromptLoader, build_loader
 from verl.errors import ConfigError
-from verl.models.adapter import load_adapter
+from verl.models.adapter import ModelAdapter, load_adapter
 from verl.rewards.contract import Reward
 from verl.rewards.custom import load_reward
+from verl.rewards.judge import check_judge
 from verl.rewards.router import validate_answer
+from verl.rollout.configured import engine_options, sampling_plan
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Run, Trackers, open_trackers
 from verl.trainer import crew, orders
 from verl.trainer.checkpoints import Checkpoints
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
+from verl.trainer.critic import CriticTraining, check_critic, critic_orders
 from verl.trainer.experience import Assembler
-from verl.trainer.handles import PolicyHandle, RolloutHandle
+from verl.trainer.filtering import GroupFilter
+from verl.trainer.handles import CriticHandle, PolicyHandle, Rewards, RolloutHandle
 from verl.trainer.loop import Limits, Schedule, Trainer
+from verl.trainer.offline import Mixing
 from verl.trainer.progress import Progress
-from verl.trainer.scorers import RewardHandle
+from verl.trainer.reward_models import JointRewards, Shares, model_handle, reward_model_adapter
+from verl.trainer.scorers import CallStyle, RewardHandle
 from verl.trainer.validate import Validator
 
 log = logging.getLogger(__name__)
@@ -56,7 +63,10 @@ class Parts:
     val: PromptDataset | None
     reward: Reward
     advantage: Advantage
+    correction: Correction
     sampling: SamplingPlan
+    scorer: ModelAdapter | None  # the reward model's
+    mixing: Mixing | None
     trackers: Trackers
     num_steps: int
 
@@ -66,9 +76,13 @@ def launched(config: Config) -> Iterator[Trainer]:
     """A trainer with all of its processes, which end when the block does."""
     parts = prepare(config)
     machines = orders.machines_of(config, parts.device)
-    policy = orders.policy_orders(config, machines, parts.plan, parts.num_steps)
-    engine = orders.engine_options(config, parts.device, parts.plan, **_most_media(parts))
-    with crew.started(config, machines, parts.plan, policy, engine) as workers:
+    has_critic = Needs.CRITIC in parts.advantage.needs
+    told = crew.Orders(
+        policy=orders.policy_orders(config, machines, parts.plan, parts.num_steps),
+        critic=critic_orders(config, machines, parts.plan, parts.num_steps) if has_critic else (),
+        engine=engine_options(config, parts.device, parts.plan, **_most_media(parts)),
+    )
+    with crew.started(config, machines, parts.plan, told) as workers:
         trainer = assemble(parts, workers)
         try:
             yield trainer
@@ -84,7 +98,10 @@ def prepare(config: Config) -> Parts:
     advantage = find_advantage(config.algorithm.adv_estimator)
     _check_needs(advantage, config)
     find_loss(config.worker.actor.loss_type)
+    correction = orders.correction(config)
     reward = load_reward(config.worker.reward)
+    check_judge(config.worker.reward.judge)
+    scorer = reward_model_adapter(config.worker.reward.model)
     source = orders.model_source(config)
     adapter = load_adapter(**asdict(source))
     answer_check = validate_answer if config.worker.reward.reward_function is None else None
@@ -97,6 +114,7 @@ def prepare(config: Config) -> Parts:
             f"{len(train)} training prompts do not fill one batch of data.rollout_batch_size="
             f"{config.data.rollout_batch_size}; lower it or add data"
         )
+    check_critic(config, advantage, adapter, num_steps)
     return Parts(
         config=config,
         device=device,
@@ -105,7 +123,10 @@ def prepare(config: Config) -> Parts:
         val=val,
         reward=reward,
         advantage=advantage,
-        sampling=orders.sampling_plan(config),
+        correction=correction,
+        sampling=sampling_plan(config),
+        scorer=scorer,
+        mixing=Mixing.of(config, adapter, train.records),
         trackers=open_trackers(config.trainer.logger, _run(config)),
         num_steps=num_steps,
     )
@@ -119,9 +140,17 @@ def _check_needs(advantage: Advantage, config: Config) -> None:
             f"worker.rollout.n={config.worker.rollout.n}: algorithm.adv_estimator={name} compares the responses to a"
             " prompt; set it to 2 or more"
         )
-    for need in (Needs.CRITIC, Needs.GREEDY_BASELINE):
-        if need in advantage.needs:
-            raise ConfigError(f"algorithm.adv_estimator={name} needs {need.name}, which is not available yet")
+    if Needs.COMPONENTS in advantage.needs and not config.algorithm.disable_kl and not config.algorithm.use_kl_loss:
+        raise ConfigError(
+            f"algorithm.adv_estimator={name} reads the parts of the scores, which a KL penalty in the rewards does not"
+            " reach; set algorithm.use_kl_loss=true for KL in the loss, or algorithm.disable_kl=true"
+        )
+    compares = config.worker.rollout.n > 1 or Needs.GREEDY_BASELINE in advantage.needs
+    if config.algorithm.online_filtering and config.algorithm.filter_mode == "variance" and not compares:
+        raise ConfigError(
+            "algorithm.online_filtering=true keeps prompts whose responses differ, and worker.rollout.n=1 gives each"
+            " one response; set the latter to 2 or more, or algorithm.filter_mode=band"
+        )
 
 
 def resolve_device(config: Config) -> str:
@@ -138,47 +167,64 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
     """The trainer over running workers."""
     config, clock = parts.config, Clock()
     policy = PolicyHandle(workers.policy, config.trainer.save_model_only)
+    critic = CriticHandle(workers.critic, config.trainer.save_model_only) if workers.critic is not None else None
     rollout = RolloutHandle(workers.rollout, workers.watch)
     kl = _kl_controller(config)
+    with_baseline = Needs.GREEDY_BASELINE in parts.advantage.needs
     return Trainer(
         loader=parts.loader,
         collector=Collector(
             prompts=parts.loader,
             rollout=rollout,
-            rewards=_rewards(parts, workers, parts.sampling.n),
+            rewards=_rewards(parts, workers, parts.sampling.n + with_baseline),
             plan=parts.sampling,
             num_prompts=parts.plan.num_prompts_per_step,
             clock=clock,
+            filter=GroupFilter.of(config.algorithm, by_component=Needs.COMPONENTS in parts.advantage.needs),
+            max_rounds=config.trainer.max_try_make_batch,
+            mixing=parts.mixing,
+            with_baseline=with_baseline,
         ),
         assembler=Assembler(
             policy=policy,
+            critic=critic,
             advantage=parts.advantage,
             settings=orders.algorithm_settings(config),
-            kl=None if config.algorithm.use_kl_loss else kl,
+            kl=kl,
+            kl_in_reward=not config.algorithm.use_kl_loss,
+            correction=parts.correction,
             use_reference=not config.algorithm.disable_kl,
             shares_prompts=config.worker.actor.packing == "shared_prompt",
             groups_per_update=parts.plan.groups_per_update,
+            masks_truncated=config.algorithm.mask_truncated,
             clock=clock,
         ),
         policy=policy,
         rollout=rollout,
         validator=_validator(parts, workers, rollout, clock),
-        checkpoints=_checkpoints(config, policy),
+        checkpoints=_checkpoints(config, policy, critic),
         trackers=parts.trackers,
         kl=kl,
         progress=Progress(parts.num_steps, config.trainer.progress_bar),
+        critic=CriticTraining(critic, parts.plan.critic.groups_per_update) if critic is not None else None,
         schedule=_schedule(config, parts.num_steps),
         limits=_limits(parts),
         clock=clock,
     )
 
 
-def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> RewardHandle:
-    return RewardHandle(
+def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> Rewards:
+    reward, judge = parts.config.worker.reward, parts.config.worker.reward.judge
+    rule = RewardHandle(
         workers.reward,
         batch_size=1 if parts.reward.is_sequential else siblings,
-        timeout_seconds=parts.config.worker.reward.timeout_seconds,
+        timeout_seconds=reward.timeout_seconds,
+        style=CallStyle(max_rows=judge.max_concurrency if judge.base_url is not None else 1),
     )
+    if workers.reward_model is None or parts.scorer is None:
+        return rule
+    model = model_handle(workers.reward_model, reward.model, siblings if parts.scorer.reads_media else 1)
+    return JointRewards(rule, model, Shares(rule=reward.rule_weight, model=reward.model.weight))
 
 
 def _validator(parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: Clock) -> Validator | None:
@@ -208,12 +254,13 @@ def _kl_controller(config: Config) -> KlController | None:
     return FixedKl(algorithm.kl_penalty, algorithm.kl_coef)
 
 
-def _checkpoints(config: Config, policy: PolicyHandle) -> Checkpoints:
+def _checkpoints(config: Config, policy: PolicyHandle, critic: CriticHandle | None) -> Checkpoints:
     trainer = config.trainer
     resume_from = Path(trainer.load_checkpoint_path).resolve() if trainer.load_checkpoint_path else None
     return Checkpoints(
         root=CheckpointRoot(save_directory(config)),
         policy=policy,
+        critic=critic,
         limit=trainer.save_limit,
         resume_from=resume_from,
         find_last=trainer.find_last_checkpoint,
@@ -245,6 +292,7 @@ def _schedule(config: Config, num_steps: int) -> Schedule:
         save_freq=trainer.save_freq,
         val_before_train=trainer.val_before_train,
         val_only=trainer.val_only,
+        critic_warmup=trainer.critic_warmup,
     )
 
 

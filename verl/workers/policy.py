@@ -1,78 +1,44 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of the policy: the process around `verl.fsdp`."""
+"""One rank of the policy: the process around `verl.fsdp.policy`."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ray
-import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
 from verl.algorithms.contract import LossSettings
-from verl.checkpoint import layout, sharded
+from verl.checkpoint import layout
 from verl.errors import WorkerError
-from verl.fsdp.packing import Packer
-from verl.fsdp.patches import PatchCache
 from verl.fsdp.policy import FrozenPolicy, Policy, PolicySettings, TrainingSettings
-from verl.media.source import ClipReader
-from verl.models.adapter import load_adapter
 from verl.rollout.options import TransferSettings
-from verl.tracking.metrics import Max, Metrics
+from verl.tracking.metrics import Metrics
 from verl.types import Experience, Floats, Trajectory
 from verl.workers import process
-
-PATCH_CACHE_BYTES = 8 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSource:
-    """Where the model family's files are."""
-
-    model_path: str
-    tokenizer_path: str | None
-    chat_template: str | None
-    trust_remote_code: bool
+from verl.workers.rank import Rank, RankOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyOrder:
-    """All that a policy rank is told; the same for every rank but for the rank."""
+class PolicyOrder(RankOrder):
+    """All that a policy rank is told."""
 
-    rank: int
-    world_size: int
-    device: str  # "cpu" | "cuda"
-    num_threads: int  # of this process, on a CPU
-    seed: int
-    timeout_seconds: float  # of a collective operation
-    source: ModelSource
     policy: PolicySettings
     training: TrainingSettings
     reference: PolicySettings | None
     loss: LossSettings
-    shared_prompt: bool
 
 
-class PolicyWorker:
-    """Ray actor around one rank. Collective methods are called on all ranks at once."""
+class PolicyWorker(Rank):
+    """Ray actor around one rank."""
 
     def __init__(self, order: PolicyOrder) -> None:
-        process.configure_logging(f"policy {order.rank}")
-        process.seed_everything(order.seed + order.rank)
-        if order.device == "cpu":
-            torch.set_num_threads(order.num_threads)
+        super().__init__("policy", order)
         self._order = order
         self._sender: Any = None
-
-    def rendezvous(self) -> tuple[str, int]:
-        """Where the ranks can meet, asked of rank 0."""
-        return process.node_address()
 
     def device_ids(self) -> list[str]:
         """The GPUs of this rank, for the engine that shares them."""
@@ -80,20 +46,10 @@ class PolicyWorker:
 
     def start(self, rendezvous: tuple[str, int]) -> None:
         """Meet the other ranks and build the model."""
-        order = self._order
-        seat = process.Seat(rank=order.rank, world_size=order.world_size, device=order.device)
-        process.join_process_group(seat, rendezvous, order.timeout_seconds)
-        adapter = load_adapter(
-            order.source.model_path,
-            tokenizer_path=order.source.tokenizer_path,
-            chat_template=order.source.chat_template,
-            trust_remote_code=order.source.trust_remote_code,
-        )
-        mesh = init_device_mesh(order.device, (order.world_size,), mesh_dim_names=("dp",))
-        self._patches = PatchCache(ClipReader(), adapter, PATCH_CACHE_BYTES)
-        packer = Packer(adapter=adapter, patches=self._patches, shared_prompt=order.shared_prompt)
-        self._policy = Policy(packer, order.policy, order.training, mesh)
-        self._reference = FrozenPolicy(packer, order.reference, mesh) if order.reference else None
+        packer, mesh = self._meet(self._order, rendezvous)
+        self._network = self._policy = Policy(packer, self._order.policy, self._order.training, mesh)
+        self._learner = self._policy.learner
+        self._reference = FrozenPolicy(packer, self._order.reference, mesh) if self._order.reference else None
 
     def connect(self, engines: Sequence[Any], transfer: TransferSettings) -> None:
         """Meet the engines that will be sent weights."""
@@ -121,26 +77,15 @@ class PolicyWorker:
             raise WorkerError("this run has no reference policy (algorithm.disable_kl=true)")
         return self._reference.logprobs(rows)
 
-    def update(self, steps: Sequence[Sequence[Experience]]) -> Metrics:
-        """One optimiser step per list of rows."""
-        return self._policy.update(steps, self._order.loss)
-
-    def end_step(self) -> Metrics:
-        """Forget the step's pixels."""
-        metrics = self._patches.end_step()
-        metrics["perf/cpu_memory_used_gb"] = Max(process.resident_gib())
-        if self._order.device == "cuda":
-            metrics["perf/max_memory_allocated_gb"] = Max(torch.cuda.max_memory_allocated() / 2**30)
-            metrics["perf/max_memory_reserved_gb"] = Max(torch.cuda.max_memory_reserved() / 2**30)
-        return metrics
+    def update(self, steps: Sequence[Sequence[Experience]], kl_coef: float) -> Metrics:
+        """One optimiser step per list of rows. The weight of the KL may differ from step to step."""
+        return self._policy.update(steps, replace(self._order.loss, kl_coef=kl_coef))
 
     def save(self, folder: Path, model_only: bool) -> None:
-        """This rank's part of a checkpoint."""
-        with self._policy.state_present():
-            sharded.save(folder, self._trained(), model_only=model_only)
+        """See Rank; the model's small files too."""
         if self._order.rank == 0:
             self._copy_model_files(folder)
-        dist.barrier()
+        super().save(folder, model_only)
 
     def _copy_model_files(self, folder: Path) -> None:
         source = self._order.source
@@ -150,24 +95,3 @@ class PolicyWorker:
             tokenizer_path=Path(source.tokenizer_path) if source.tokenizer_path else None,
             override_config=self._order.policy.blueprint.model.override_config,
         )
-
-    def load(self, folder: Path) -> None:
-        """The inverse of `save`."""
-        with self._policy.state_present():
-            sharded.load(folder, self._trained())
-
-    def fingerprint(self) -> dict[str, str]:
-        """A digest of every weight, optimizer tensor, schedule and random state of this rank: equal means bitwise."""
-        with self._policy.state_present():
-            return {
-                name: hashlib.blake2b(value, digest_size=16).hexdigest()
-                for name, value in sharded.local_state(self._trained())
-            }
-
-    def _trained(self) -> sharded.Trained:
-        return sharded.Trained(self._policy.model, self._policy.optimizer, self._policy.schedule)
-
-    @ray.method(concurrency_group="watch")
-    def watch(self) -> None:
-        """Return only when the process ends."""
-        process.wait_for_ever()

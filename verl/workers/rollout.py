@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from verl.rollout.engine import EngineStats, SamplingPlan
+from verl.rollout.engine import Ask, EngineStats, SamplingPlan
 from verl.rollout.options import EngineOptions
 from verl.types import Floats, Prompt, Source, Tokens, Trajectory
 from verl.workers.process import configure_logging
@@ -40,6 +40,20 @@ class Generated:
         return Trajectory(prompt=prompt, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Responses of one kind to one prompt."""
+
+    sampling: SamplingPlan
+    first: int  # index of the first of them
+    source: Source
+
+
+def _plans(plan: SamplingPlan, ask: Ask) -> list[_Plan]:
+    sampled = _Plan(replace(plan, n=ask.n), 0, Source.POLICY)
+    return [sampled, _Plan(plan.greedy(), plan.n, Source.GREEDY)] if ask.greedy else [sampled]
+
+
 class RolloutWorker:
     """Ray async actor around one `VllmServer`. vLLM's weight-sync client calls the methods named as it wants them."""
 
@@ -53,10 +67,16 @@ class RolloutWorker:
         """Load the model."""
         await self._server.start()
 
-    async def generate(self, prompts: Sequence[tuple[int, Prompt]], plan: SamplingPlan) -> AsyncIterator[Generated]:
-        """Responses to all (group, prompt) pairs, each as soon as it is finished."""
+    async def generate(
+        self, prompts: Sequence[tuple[int, Prompt, Ask]], plan: SamplingPlan
+    ) -> AsyncIterator[Generated]:
+        """Responses to all (group, prompt, what it gets), each as soon as it is finished."""
         finished: asyncio.Queue[Generated | BaseException | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._answer(group, prompt, plan, finished)) for group, prompt in prompts]
+        tasks = [
+            asyncio.create_task(self._answer(group, prompt, one, finished))
+            for group, prompt, ask in prompts
+            for one in _plans(plan, ask)
+        ]
         running = len(tasks)
         try:
             while running:
@@ -71,10 +91,11 @@ class RolloutWorker:
             for task in tasks:
                 task.cancel()
 
-    async def _answer(self, group: int, prompt: Prompt, plan: SamplingPlan, finished: asyncio.Queue[Any]) -> None:
+    async def _answer(self, group: int, prompt: Prompt, plan: _Plan, finished: asyncio.Queue[Any]) -> None:
         try:
-            async for row in self._server.generate_group(prompt, group, plan):
-                await finished.put(Generated.of(row))
+            async for row in self._server.generate_group(prompt, group, plan.sampling):
+                generated = Generated.of(row)
+                await finished.put(replace(generated, index=plan.first + row.index, source=plan.source))
             await finished.put(None)
         except Exception as error:  # noqa: BLE001 - the process boundary: it is raised again by `generate`
             await finished.put(error)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from verl.algorithms.advantage import ADVANTAGES, Advantage, advantage, find_advantage
-from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings, Needs
+from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings, Conventions, Needs
 from verl.errors import ConfigError, ContractError
 
 PLUGIN = """
@@ -123,3 +123,29 @@ def test_a_name_is_given_once() -> None:
 def test_shapes_are_checked_in_tests(wrong: dict[str, torch.Tensor]) -> None:
     with pytest.raises(TypeError):
         given(**wrong)
+
+
+def test_a_memory_that_no_checkpoint_can_keep_is_refused() -> None:
+    rows = torch.zeros(2, 2)
+    for memory in ({"tensor": rows}, {"nan": float("nan")}):
+        with pytest.raises(ContractError, match="'mine' returned a memory that is not JSON"):
+            returning(AdvantageOutput(advantages=rows, returns=rows, memory=memory)).compute(given())
+
+
+def test_what_an_estimator_remembers_is_what_it_will_read_after_a_resume() -> None:
+    rows = torch.zeros(2, 2)
+    output = returning(AdvantageOutput(advantages=rows, returns=rows, memory={"pair": (1, 2)})).compute(given())
+    assert output.memory == {"pair": [1, 2]}
+
+
+def test_tasks_are_asked_for() -> None:
+    with pytest.raises(ContractError, match="'ema_grpo' needs tasks: not supplied"):
+        find_advantage("ema_grpo").compute(given())
+
+
+def test_a_singleton_that_keeps_its_score_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+    settings = AlgorithmSettings(conventions=Conventions(singleton="score"))
+    with caplog.at_level(logging.WARNING):
+        output = find_advantage("dr_grpo").compute(given(group=torch.tensor([4, 9]), settings=settings))
+    assert output.advantages.tolist() == [[1.0, 1.0], [2.0, 0.0]]
+    assert "its advantage is its score" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from verl.errors import CheckpointError
 from verl.fsdp.policy import Policy
 from verl.models.adapter import load_adapter
 
+HAS_TORCHAO = find_spec("torchao") is not None
+EIGHT_BIT = pytest.param("adamw_8bit", marks=pytest.mark.skipif(not HAS_TORCHAO, reason="needs torchao"))
+STRATEGIES = ["adamw", "adamw_bf16", EIGHT_BIT, "muon"]
+ACROSS = ["adamw", "muon", *(["adamw_8bit"] if HAS_TORCHAO else [])]  # adamw stands for those that go by element
+
 
 def new_policy(path: Path, ranks: int, **optim: Any) -> tuple[Policy, policy_world.World]:
     made = policy_world.World(load_adapter(str(path)))
@@ -35,18 +41,18 @@ def step(policy: Policy, made: policy_world.World, number: int) -> None:
 
 
 def trained(policy: Policy) -> sharded.Trained:
-    return sharded.Trained(policy.model, policy.optimizer, policy.schedule)
+    return sharded.Trained(policy.model, policy.optimizer, policy.learner.schedule)
 
 
-def resumed_equals_uninterrupted(path: Path, folder: Path, ranks: int) -> None:
-    policy, made = new_policy(path, ranks)
+def resumed_equals_uninterrupted(path: Path, folder: Path, ranks: int, strategy: str = "adamw") -> None:
+    policy, made = new_policy(path, ranks, strategy=strategy)
     for number in range(3):
         step(policy, made, number)
     sharded.save(folder, trained(policy))
     step(policy, made, 3)
     expected = dict(sharded.local_state(trained(policy)))
     random.random(), np.random.rand(), torch.rand(1)
-    other, made = new_policy(path, ranks)
+    other, made = new_policy(path, ranks, strategy=strategy)
     sharded.load(folder, trained(other))
     step(other, made, 3)
     assert dict(sharded.local_state(trained(other))) == expected
@@ -55,7 +61,8 @@ def resumed_equals_uninterrupted(path: Path, folder: Path, ranks: int) -> None:
 
 def two_ranks(rank: int, path: Path, folder: Path) -> None:
     torch.manual_seed(rank)
-    resumed_equals_uninterrupted(path, folder, 2)
+    for strategy in ACROSS:
+        resumed_equals_uninterrupted(path, folder / strategy, 2, strategy)
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +75,21 @@ def group(tmp_path: Path) -> None:
     policy_world.one_rank(tmp_path)
 
 
-def test_a_resumed_run_is_bitwise_the_uninterrupted_one(model_path: Path, tmp_path: Path) -> None:
-    resumed_equals_uninterrupted(model_path, tmp_path / "actor", 1)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(model_path: Path, tmp_path: Path, strategy: str) -> None:
+    resumed_equals_uninterrupted(model_path, tmp_path / "actor", 1, strategy)
 
 
 def test_two_ranks_resume_bitwise_and_one_rank_reads_what_they_wrote(
     model_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "actor"
-    policy_world.run_ranks(two_ranks, 2, model_path, folder)
-    policy, made = new_policy(model_path, 1)
-    sharded.load(folder, trained(policy))
-    assert policy.schedule.last_epoch == 3
-    step(policy, made, 3)
+    policy_world.run_ranks(two_ranks, 2, model_path, tmp_path)
+    for strategy in ACROSS:
+        folder = tmp_path / strategy
+        policy, made = new_policy(model_path, 1, strategy=strategy)
+        sharded.load(folder, trained(policy))
+        assert policy.learner.schedule.last_epoch == 3
+        step(policy, made, 3)
 
     shutil.move(folder / "rng" / "rank_0.json", folder / "rng" / "rank_9.json")
     sharded.load(folder, trained(policy))

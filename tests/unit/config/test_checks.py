@@ -113,6 +113,30 @@ def test_a_valid_configuration_breaks_no_rule(valid):
             "data.val_preprocessed_video_dir=None: data.val_video_source_mode=preprocessed_only needs",
         ),
         (
+            ["algorithm.gdpo_reward_weights=[1,2,3]"],
+            "algorithm.gdpo_reward_weights=[1.0, 2.0, 3.0]: 2 entries in algorithm.gdpo_reward_keys; give a weight",
+        ),
+        (["algorithm.gdpo_reward_weights=[1,.nan]"], "algorithm.gdpo_reward_weights=[1.0, nan]: all must be finite"),
+        (["algorithm.ema_decay=1.5"], "algorithm.ema_decay=1.5: must be at least 0 and at most 1"),
+        (["algorithm.gamma=-1"], "algorithm.gamma=-1.0: must be at least 0 and at most 1"),
+        (
+            ["algorithm.online_filtering=true", "algorithm.filter_mode=band", "algorithm.filter_low=0.99"],
+            "algorithm.filter_low=0.99: must be below algorithm.filter_high=0.99",
+        ),
+        (
+            ["algorithm.filter_low=0.2"],
+            "algorithm.filter_low=0.2 and algorithm.filter_high=0.99 are for groups chosen by their mean",
+        ),
+        (
+            ["worker.rollout.enable_mix_policy=true", "worker.rollout.n=1"],
+            "worker.rollout.mix_policy_max_responses=1: must be at least 1 and less than worker.rollout.n=1",
+        ),
+        (
+            ["worker.rollout.enable_mix_policy=true", "worker.rollout.mix_policy_accuracy_threshold=1.5"],
+            "worker.rollout.mix_policy_accuracy_threshold=1.5: is an accuracy",
+        ),
+        (["data.mini_rollout_batch_size=0"], "data.mini_rollout_batch_size=0: must be at least 1"),
+        (
             ["worker.actor.ulysses_size=2"],
             "worker.actor.ulysses_size=2: sequence parallelism is not available yet; set it to 1",
         ),
@@ -132,6 +156,7 @@ def test_a_broken_rule_names_the_key_and_its_value(valid, arguments: list[str], 
         ["worker.actor.model.model_path=org/name-on-a-hub"],
         ["worker.critic.ulysses_size=4", "worker.critic.padding_free=true"],
         ["algorithm.adv_estimator=mine.py:advantage"],
+        ["algorithm.gdpo_reward_weights=[1,0.5]"],
         ["worker.actor.loss_type=mine.py:loss"],
         ["data.preprocessed_video_dir=not_yet_there"],
         ["data.min_pixels=null", "data.max_pixels=null"],
@@ -162,3 +187,10 @@ def test_the_sampling_keys_are_those_of_the_engine():
     from dataclasses import fields
 
     assert {field.name for field in fields(engine.SamplingPlan)} == SAMPLING_KEYS
+
+
+def test_an_optimizer_whose_package_is_missing_names_the_extra(valid, monkeypatch):
+    monkeypatch.setattr("verl.config.checks.find_spec", lambda name: None)
+    (message,) = broken([*valid, "worker.actor.optim.strategy=adamw_8bit"])
+    assert message.startswith("worker.actor.optim.strategy=adamw_8bit needs torchao")
+    assert message.endswith("pip install 'verl[adamw8bit]'")

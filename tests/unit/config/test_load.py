@@ -215,7 +215,7 @@ def test_the_help_shows_every_key_with_its_default_and_meaning():
     for key in KEYS.values():
         assert f"  {key.path}=" in text
         assert key.meaning.split(";")[0][:60] in " ".join(text.split())
-    assert "no effect: " in text and "only grpo: " in text
+    assert "no effect: " in text and "only vllm: " in text
 
 
 def test_every_key_has_a_meaning_and_every_section_a_docstring():

@@ -172,3 +172,13 @@ def test_it_runs_as_a_command(folder, monkeypatch, capsys):
         runpy.run_module("verl.data.validate", run_name="__main__")
     assert end.value.code == 0
     assert "3 rows" in capsys.readouterr().out
+
+
+def test_responses_of_the_rows_are_looked_at(told, model):
+    rows = [
+        row(offline_output="<answer>A</answer>", offline_logprobs=[-0.5]),
+        row(offline_output=["<answer>A</answer>", "word " * 9]),
+    ]
+    status, said = told(rows, f"worker.actor.model.model_path={model}", "data.max_response_length=8")
+    assert status == 1 and "rows.jsonl:1: offline response 0 has " in said and "1 offline_logprobs" in said
+    assert "longer than data.max_response_length: " in said and "1 problem:" in said

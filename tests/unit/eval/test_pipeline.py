@@ -147,7 +147,7 @@ def test_a_full_disk_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("eval.store.os.fsync", full)
     with (
         Journal(tmp_path / "journal-1of1.jsonl") as journal,
-        pytest.raises(StoreFullError, match="No space left on device; .* start the same command again"),
+        pytest.raises(StoreFullError, match=r"No space left on device; .* start the same command again"),
     ):
         journal.add([Outcome(id="a")])
 

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from verl.fsdp import forward
 from verl.fsdp.forward import token_logprobs
+from verl.fsdp.sampling import Sampling
 
 TOKENS, WIDTH, VOCABULARY = 50, 8, 30
 
@@ -53,7 +54,7 @@ def test_logprobs_entropy_and_gradients_are_the_naive_ones(
         loss = (pair[0] * weights).sum() + (pair[1] * weights**2).sum()
         return list(torch.autograd.grad(loss, [hidden, head]))
 
-    found = token_logprobs(*inputs, 0.7, with_entropy=True)
+    found = token_logprobs(*inputs, Sampling(temperature=0.7), with_entropy=True)
     expected = naive(*inputs, 0.7)
     assert found[0].dtype is torch.float32
     for left, right in zip([*found, *gradients(found)], [*expected, *gradients(expected)], strict=True):
@@ -63,14 +64,14 @@ def test_logprobs_entropy_and_gradients_are_the_naive_ones(
 def test_logits_of_all_tokens_never_exist(inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "_MAX_LOGITS", 10 * VOCABULARY)
     with Largest() as seen:
-        logprobs, _ = token_logprobs(*inputs, 1.0)
+        logprobs, _ = token_logprobs(*inputs, Sampling())
         logprobs.sum().backward()
     assert 10 * VOCABULARY <= seen.numel < TOKENS * VOCABULARY / 2
 
 
 def test_half_precision_states_give_float32_logprobs(inputs: Any) -> None:
     hidden, head, targets = inputs
-    found, none = token_logprobs(hidden.bfloat16(), head.bfloat16(), targets, 1.0)
+    found, none = token_logprobs(hidden.bfloat16(), head.bfloat16(), targets, Sampling())
     assert found.dtype is torch.float32 and none is None
     expected, _ = naive(hidden.bfloat16(), head.bfloat16(), targets, 1.0)
     torch.testing.assert_close(found.double(), expected, atol=0.1, rtol=0)

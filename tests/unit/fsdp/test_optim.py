@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import math
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -11,13 +14,14 @@ from torch import nn
 from torch.optim import AdamW
 
 from verl.config.model import OptimConfig
+from verl.errors import ConfigError
 from verl.fsdp.offload import move_optimizer, present
 from verl.fsdp.optim import CompensatedAdamW, build_optimizer, build_schedule
 
 
 def rates(num_steps: int, **keys: Any) -> list[float]:
     config = OptimConfig(lr=2.0, **keys)
-    optimizer = build_optimizer([nn.Parameter(torch.ones(1))], config)
+    optimizer = build_optimizer(nn.Linear(1, 1), config)
     schedule = build_schedule(optimizer, config, num_steps)
     found = []
     for _ in range(num_steps):
@@ -43,10 +47,51 @@ def test_cosine_goes_down_to_the_floor() -> None:
     assert found == pytest.approx([0, 1, *expected])
 
 
-def test_frozen_weights_are_not_given_to_the_optimizer() -> None:
-    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
-    trained = nn.Parameter(torch.ones(2))
-    assert build_optimizer([frozen, trained], OptimConfig()).param_groups[0]["params"] == [trained]
+def test_a_line_goes_down_to_the_floor() -> None:
+    found = rates(6, lr_scheduler_type="linear", lr_warmup_steps=2, min_lr_ratio=0.5)
+    assert found == pytest.approx([0, 1, 2, 1.75, 1.5, 1.25])
+    assert rates(5, lr_scheduler_type="linear") == pytest.approx([2, 1.6, 1.2, 0.8, 0.4])
+
+
+EIGHT_BIT = pytest.param("adamw_8bit", marks=pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao"))
+STRATEGIES = ["adamw", "adamw_bf16", EIGHT_BIT, "muon"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_frozen_weights_are_left_out_and_vectors_are_not_decayed(strategy: str) -> None:
+    model = nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 2), nn.Linear(2, 1))
+    model[3].requires_grad_(False)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(model, OptimConfig(strategy=strategy))
+    found = {
+        (group["weight_decay"], "momentum" in group, names[parameter])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert found == {
+        (0.01, False, "0.weight"),
+        (0.01, strategy == "muon", "1.weight"),
+        (0.01, False, "4.weight"),
+        *((0.0, False, name) for name in ("1.bias", "2.weight", "2.bias", "4.bias")),
+    }
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_rate_is_a_number_wherever_the_optimizer_keeps_it(strategy: str) -> None:
+    model, config = nn.Linear(2, 2), OptimConfig(lr=0.5, strategy=strategy, lr_warmup_steps=2)
+    optimizer = build_optimizer(model, config)
+    schedule = build_schedule(optimizer, config, 4)
+    optimizer.step(), schedule.step()
+    assert json.loads(json.dumps(schedule.state_dict()))["_last_lr"] == [0.25, 0.25]
+    schedule.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    schedule.step()
+    assert [float(group["lr"]) for group in optimizer.param_groups] == [0.5, 0.5]
+
+
+def test_without_torchao_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchao.optim", None)
+    with pytest.raises(ConfigError, match=r"pip install 'verl\[adamw8bit\]'"):
+        build_optimizer(nn.Linear(2, 2), OptimConfig(strategy="adamw_8bit"))
 
 
 def descend(kind: Any, dtype: torch.dtype, **options: Any) -> torch.Tensor:

@@ -17,7 +17,9 @@ from tests import policy_world, world
 from tests.policy_world import World, experience
 from verl.algorithms.contract import LossSettings
 from verl.config.model import OptimConfig
+from verl.errors import WorkerError
 from verl.fsdp.policy import FrozenPolicy, Policy
+from verl.fsdp.sampling import Sampling
 from verl.models.adapter import load_adapter
 from verl.tracking.metrics import Last, Mean, Sum
 from verl.types import Trajectory
@@ -76,7 +78,7 @@ def frozen_settings(policy: Policy) -> Any:
 
 
 def test_temperature_divides_the_logits(model_path: Path) -> None:
-    flat, made = new_policy(model_path, temperature=1e6)
+    flat, made = new_policy(model_path, sampling=Sampling(temperature=1e6))
     size = made.adapter.config.get_text_config().vocab_size
     for row in flat.logprobs(some_rows(made)):
         np.testing.assert_allclose(row, -math.log(size), atol=1e-3)
@@ -164,6 +166,11 @@ def two_ranks(rank: int, path: Path, target: Path) -> None:
         metrics = policy.update([[experience(row) for row in rows] if rank == 0 else []], LOSS)
         assert ("actor/skipped_updates" in metrics) == (rank == 0)
         found[from_one] = (logprobs, weights_of(policy), metrics["actor/grad_norm"].value)
+    policy, made = new_policy(path, {"optim": OptimConfig(max_skipped_steps=2)})
+    bad = [replace(experience(row), advantages=np.full(len(row.response_ids), np.nan)) for row in some_rows(made)]
+    policy.update([bad if rank == 0 else []], LOSS)
+    with pytest.raises(WorkerError, match=r"2 optimizer steps in a row.*rank 0: actor/pg_loss in 1 of"):
+        policy.update([bad if rank == 0 else []], LOSS)
     if rank == 0:
         torch.save(found[True][1:], target)
         assert found[True][2] == found[False][2]

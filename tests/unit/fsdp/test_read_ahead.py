@@ -115,7 +115,7 @@ def some_rows(made: World) -> list[Trajectory]:
 
 
 def passes(made: World) -> Passes:
-    return Passes(packer=made.packer, token_budget=60, temperature=1.0, device="cpu")
+    return Passes(packer=made.packer, token_budget=60, device="cpu")
 
 
 def watched(made: World, before: Callable[[MediaRef], None]) -> None:

@@ -20,6 +20,11 @@ PROMPT = {
     "positive_points": [[150, 150], [160, 150], [150, 160]],
     "negative_points": [[300, 300], [320, 300], [300, 320]],
 }
+BESIDE = {**PROMPT, "negative_points": [[80, 80], [220, 80], [80, 220]]}
+SQUARE = {
+    "size": [400, 500],
+    "counts": [40_100, *([100, 300] * 99), 100, 400 * 500 - 40_100 - 99 * 400 - 100],
+}  # on BOX
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100"><rect width="100" height="100" fill="white"/>'
     '<circle cx="50" cy="50" r="30" fill="blue"/></svg>'
@@ -59,6 +64,16 @@ QUESTIONS = {
         truth=PROMPT,
         right=json.dumps(PROMPT),
         wrong=(json.dumps({**PROMPT, "boxes": [0, 0, 9, 9]}), json.dumps({**PROMPT, "positive_points": [[1, 1]] * 3})),
+        data_type="image",
+    ),
+    "segmentation image": Question(
+        truth={"mask": SQUARE},
+        right=json.dumps(BESIDE),
+        wrong=(
+            json.dumps({**BESIDE, "boxes": [100, 100, 200, 190]}),
+            json.dumps({**BESIDE, "positive_points": BESIDE["negative_points"]}),
+            json.dumps({**BESIDE, "negative_points": PROMPT["negative_points"]}),
+        ),
         data_type="image",
     ),
     "open-ended": Question(

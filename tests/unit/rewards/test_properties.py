@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 import math
 import time
+import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.rewards.questions import BOX, INLINE, PROMPT, QUESTIONS, TUBE, accuracy, record, score
+from tests.unit.rewards.questions import BOX, INLINE, PROMPT, QUESTIONS, SVG, TUBE, accuracy, record, score
 from verl.rewards.contract import RewardItem
 from verl.rewards.router import Router
 from verl.types import NotScorable, Score
@@ -58,7 +60,7 @@ def test_hedging_never_beats_the_best_single_answer(kind: str, data: st.DataObje
     best = max(accuracy(answer, record(kind)) for answer in answers)
     hedged = accuracy(joint.join(answers), record(kind))
     assert hedged <= best
-    if kind in ("math", "preference", "spatial grounding", "tracking", "segmentation"):
+    if kind in ("math", "preference", "spatial grounding", "tracking", "segmentation", "segmentation image"):
         assert hedged == 0
 
 
@@ -141,6 +143,42 @@ def test_leaving_words_out_never_scores_more(words: list[str]) -> None:
     assert accuracy(" ".join(words[:-1]), row) == pytest.approx(1 - 1 / len(words))
 
 
+@few
+@given(st.sets(st.sampled_from("ABCD"), min_size=1), st.sets(st.sampled_from("ABCD"), min_size=1))
+def test_a_part_of_the_right_options_is_worth_its_share_and_a_wrong_one_spoils_it(
+    truth: set[str], ours: set[str]
+) -> None:
+    row, router = record("multi-answer", sorted(truth)), Router(tasks={"multi-answer": {"partial": True}})
+    answer = ", ".join(sorted(ours))
+    assert accuracy(answer, row) == float(ours == truth)
+    assert accuracy(answer, row, router) == (len(ours) / len(truth) if ours <= truth else 0)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 10))
+def test_a_picture_nearer_the_truth_scores_more(near: int, further: int) -> None:
+    shifted = [accuracy(SVG.replace('cx="50"', f'cx="{50 + by}"'), record("svg-code")) for by in (near, near + further)]
+    assert shifted[0] > shifted[1]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 9))
+def test_a_page_with_more_of_the_truth_scores_more(few: int, more: int) -> None:
+    lines = [f"<p>line {number}</p>" for number in range(20)]
+    row = record("html-code", "".join(lines))
+    shares = [accuracy("".join(lines[:count]), row) for count in (1 + few, 1 + few + more, 20)]
+    assert shares[0] < shares[1] < shares[2] == 1.0
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 4), st.booleans())
+def test_a_program_is_worth_the_tests_it_passes(known: int, partial: bool) -> None:
+    row = record("code", {"tests": [f"assert f({number}) == {number**2}" for number in range(4)]})
+    answer = f"def f(x):\n    return x * x if x < {known} else None"
+    router = Router(tasks={"code": {"partial": partial}})
+    assert accuracy(answer, row, router) == (known / 4 if partial else float(known == 4))
+
+
 SCRIPTS = (
     *(
         "Stra\u00dfe",
@@ -159,6 +197,10 @@ SCRIPTS = (
         "\u10e5\u10d0\u10e0\u10d7\u10e3\u10da\u10d8",
         "\u12a0\u121b\u122d\u129b",
         "\U0001f3be 40-15",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "e\u0301te\u0301 au cafe\u0301",
+        "\uff11\uff12\uff0e\uff15",
+        "\u0661\u0662\u0663",
         "\u00bd \u03c0\u00b2",
         "?!",
         "-5",
@@ -173,6 +215,27 @@ def test_the_truth_itself_scores_one_in_every_script(kind: str, text: str) -> No
     row = record(kind, text)
     assert score(f"<answer>{text}</answer>", row).overall == 1.0
     assert score(f"<think>hm</think>\n<answer>\n{text}\n</answer>\n", row).overall == 1.0
+
+
+@pytest.mark.parametrize("at", range(len(SCRIPTS)))
+def test_an_option_can_be_picked_by_letter_and_by_text_in_every_script(at: int) -> None:
+    start = min(at, len(SCRIPTS) - 8)
+    texts, letter = SCRIPTS[start : start + 8], "ABCDEFGH"[at - start]
+    options = tuple(f"{label}. {text}" for label, text in zip("ABCDEFGH", texts, strict=True))
+    row = replace(record("multi-answer", letter), problem_type="multiple choice", options=options)
+    decomposed = unicodedata.normalize("NFD", SCRIPTS[at])
+    full_width = chr(ord(letter) + 0xFEE0)
+    chinese = f"\u7b54\u6848\u662f{letter}"
+    for answer in (letter, options[at - start], SCRIPTS[at], decomposed, full_width, chinese):
+        assert score(f"<answer>{answer}</answer>", row).overall == 1.0
+
+
+@few
+@given(st.integers(-(10**6), 10**6), st.sampled_from(["\uff10", "\u0660", "\u0966"]), st.booleans())
+def test_digits_of_any_script_are_digits(value: int, zero: str, is_exact: bool) -> None:
+    row = replace(record("math", value), problem_type="numerical" if is_exact else "regression")
+    written = "".join(chr(ord(zero) + int(sign)) if sign.isdigit() else sign for sign in str(value))
+    assert score(f"<answer>{written}</answer>", row).overall == 1.0
 
 
 @few

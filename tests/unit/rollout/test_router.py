@@ -1,11 +1,15 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.rollout.builders import make_prompt
-from verl.rollout.engine import SamplingPlan
+from verl.rollout.engine import Ask, SamplingPlan
 from verl.rollout.router import assign
+from verl.types import Source
+from verl.workers.rollout import _plans
 
 PLAN = SamplingPlan(n=4, max_tokens=10)
 
@@ -59,3 +63,16 @@ def test_heavy_prompts_are_spread_first():
 
 def test_no_prompts_no_work():
     assert assign([], PLAN, 2) == [[], []]
+
+
+def test_load_counts_the_responses_that_each_prompt_gets():
+    prompts = [make_prompt(key, length=1) for key in "abc"]
+    assert assign(prompts, PLAN, 2, [6, 3, 3]) == [[0], [1, 2]]
+
+
+def test_a_greedy_response_has_the_index_after_those_of_the_plan():
+    (seven, greedy) = _plans(replace(PLAN, n=8), Ask(n=7, greedy=True))
+    assert (seven.sampling.n, seven.first, seven.source) == (7, 0, Source.POLICY)
+    assert (greedy.sampling.n, greedy.sampling.temperature, greedy.first) == (1, 0.0, 8)
+    assert greedy.source is Source.GREEDY
+    assert len(_plans(PLAN, Ask(n=4))) == 1

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tests.rows import prompt, trajectory
-from verl.rollout.engine import EngineStats
+from verl.rollout.engine import Ask, EngineStats
 from verl.tracking.metrics import Mean
-from verl.types import Score, Scored
+from verl.types import Score, Scored, Source
 
 
 @dataclass
@@ -19,6 +19,7 @@ class FakePolicy:
     diary: list = field(default_factory=list)
     num_ranks: int = 2
     gap: float = 0.0
+    kl_coefs: list = field(default_factory=list)
 
     def logprobs(self, dealt):
         self.diary.append("logprobs")
@@ -29,7 +30,8 @@ class FakePolicy:
         self.diary.append("ref_logprobs")
         return dealt.gather([[row.rollout_logprobs - np.float32(1.0) for row in hand] for hand in dealt.hands])
 
-    def update(self, steps):
+    def update(self, steps, kl_coef):
+        self.kl_coefs.append(kl_coef)
         self.diary.append(("update", [sum(map(len, step.hands)) for step in steps]))
         return {"actor/pg_loss": Mean(0.25)}
 
@@ -56,11 +58,14 @@ class FakeRollout:
     diary: list = field(default_factory=list)
     plans: list = field(default_factory=list)
 
-    def generate(self, prompts, plan):
+    def generate(self, prompts, plan, asks=None):
         self.diary.append("generate")
         self.plans.append(plan)
+        asks = asks or [Ask(n=plan.n)] * len(prompts)
         for group in reversed(range(len(prompts))):
-            for index in reversed(range(plan.n)):
+            if asks[group].greedy:
+                yield replace(trajectory(group, plan.n, of=prompts[group]), source=Source.GREEDY)
+            for index in reversed(range(asks[group].n)):
                 yield trajectory(group, index, of=prompts[group])
 
     def sleep(self):
@@ -85,6 +90,9 @@ class FakeRewards:
     def submit(self, row):
         self.waiting.append(row)
 
+    def drain_metrics(self):
+        return {}
+
     def collect(self):
         rows, self.waiting = self.waiting, []
         return [
@@ -104,6 +112,12 @@ class FakeLoader:
     def next(self):
         self.position += self.batch_size
         return [prompt(f"r{i}") for i in range(self.position - self.batch_size, self.position)]
+
+    def row_of(self, prompt):
+        return int(prompt.record.id.removeprefix("r"))
+
+    def prompt_of(self, row):
+        return prompt(f"r{row}")
 
     def state(self):
         return {"position": self.position}

@@ -23,8 +23,8 @@ class Diary(FakeRewards):
 class Chatty(FakeRollout):
     """Notes when a response is finished."""
 
-    def generate(self, prompts, plan):
-        for row in super().generate(prompts, plan):
+    def generate(self, prompts, plan, asks=None):
+        for row in super().generate(prompts, plan, asks):
             self.diary.append(f"finish {row.group}.{row.index}")
             yield row
 

@@ -1,5 +1,7 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import fields, replace
+
 import pytest
 
 from tests.rows import prompt
@@ -7,16 +9,18 @@ from tests.unit.trainer.fakes import FakeLoader, FakePolicy, FakeRewards, FakeRo
 from verl.algorithms.advantage import find_advantage
 from verl.algorithms.contract import AlgorithmSettings
 from verl.checkpoint.layout import CheckpointRoot
-from verl.errors import DataError
+from verl.errors import DataError, NoSignal
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Trackers
 from verl.trainer.checkpoints import Checkpoints
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
 from verl.trainer.experience import Assembler
+from verl.trainer.filtering import GroupFilter
 from verl.trainer.loop import Limits, Schedule, Trainer
 from verl.trainer.progress import Progress
 from verl.trainer.validate import Validator
+from verl.types import Score
 
 
 class Memory:
@@ -176,3 +180,58 @@ def test_bad_data_in_the_middle_of_a_run_saves_what_was_learned_before(tmp_path)
     with pytest.raises(DataError, match=r"rows.jsonl:9"):
         trainer.fit()
     assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_2"]
+
+
+def filtering(trainer, **changes):
+    """Let the trainer fill its steps with prompts of odd numbers."""
+
+    class Odd(FakeRewards):
+        def collect(self):
+            rows = super().collect()
+            dull = Score(overall=0.0, parts={"accuracy": 0.0})
+            return [row if int(row.trajectory.prompt.record.id[1:]) % 2 else replace(row, verdict=dull) for row in rows]
+
+    trainer.collector.rewards = Odd()
+    trainer.collector.filter = GroupFilter(keys=("overall",))
+    for name, value in changes.items():
+        setattr(trainer.collector, name, value)
+    return trainer
+
+
+def trained_rows(trainer):
+    """Records of every step's batch."""
+    batches = []
+
+    class Watched(Collector):
+        def collect(self, step):
+            groups, metrics = super().collect(step)
+            batches.append([group[0].trajectory.prompt.record.id for group in groups])
+            return groups, metrics
+
+    trainer.collector = Watched(**{field.name: getattr(trainer.collector, field.name) for field in fields(Collector)})
+    trainer.fit()
+    return batches
+
+
+def test_a_resumed_run_trains_on_what_the_last_step_had_left_over(tmp_path):
+    def steps(folder, total):
+        loader = FakeLoader(batch_size=10)  # five groups of each batch teach, a step takes four
+        trainer, _, _ = build(folder, schedule=schedule(total_steps=total), loader=loader)
+        return trained_rows(filtering(trainer))
+
+    whole = steps(tmp_path / "whole", 4)
+    assert steps(tmp_path / "parts", 2) + steps(tmp_path / "parts", 4) == whole
+    assert [row for batch in whole for row in batch] == [f"r{number}" for number in range(1, 32, 2)]
+
+
+def test_a_step_that_cannot_be_filled_saves_what_was_learned_and_goes_back_to_its_first_row(tmp_path):
+    class Dry(FakeLoader):
+        def next(self):
+            prompts = super().next()
+            return prompts if self.position <= 16 else [prompt("r0")] * 4
+
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=5), loader=Dry(batch_size=4))
+    with pytest.raises(NoSignal, match="2 rounds of generation"):
+        filtering(trainer, max_rounds=2).fit()
+    assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_2"]
+    assert trainer.loader.position == 16 and trainer.collector.surplus == []

@@ -6,13 +6,9 @@ from __future__ import annotations
 
 from verl.algorithms.advantage import advantage
 from verl.algorithms.contract import AdvantageInput, AdvantageOutput, Needs
-from verl.algorithms.grouped import group_stats
-
-_EPS = 1e-6
 
 
-@advantage("grpo", needs=Needs.GROUP)
+@advantage("grpo", "grpo_vectorized", needs=Needs.GROUP)
 def grpo(x: AdvantageInput) -> AdvantageOutput:
     """A_i = (score_i - mean) / (std + 1e-6) over the siblings; 0 where they agree or there are none."""
-    stats = group_stats(x.scores, x.group)
-    return AdvantageOutput.broadcast((x.scores - stats.mean) / (stats.std + _EPS), x.mask)
+    return AdvantageOutput.broadcast(x.relative(x.scores, by_std=True), x.mask)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.booleans import MAX_CHARS, read_boolean
 from verl.types import NotScorable, Record
@@ -15,6 +15,7 @@ class Boolean(Task[bool]):
     """1 for the right side. An answer that says both is unreadable."""
 
     max_chars = MAX_CHARS
+    words = Wording(form="Yes or No", example="Yes")
 
     def truth(self, record: Record) -> bool | NotScorable:
         """The right side."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import Grade, Task, seconds_setting, task
+from verl.rewards.contract import Grade, Task, Wording, failure_parts, seconds_setting, task
 from verl.scoring.code import MAX_CHARS, HiddenTests, passed, read_tests
 from verl.scoring.confined.process import Failure
 from verl.scoring.confined.seal import can_seal
@@ -20,6 +20,11 @@ class Code(Task[HiddenTests]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form="the complete Python program, without Markdown fences",
+        example="def double(x):\n    return 2 * x",
+        approach="sketch the program",
+    )
 
     def __init__(self, *, seconds: float = 5.0, partial: bool = False) -> None:
         self._seconds, self._partial = seconds_setting(seconds), partial
@@ -37,13 +42,8 @@ class Code(Task[HiddenTests]):
     def grade(self, candidate: str, truth: HiddenTests, record: Record) -> Grade:
         """Outcomes compared with what the tests expect, outside the sandbox."""
         outcomes = passed(candidate, truth, self._seconds)
-        is_failure = isinstance(outcomes, Failure)
         share = 0.0 if isinstance(outcomes, Failure) else sum(outcomes) / len(outcomes)
-        parts = {
-            "passed": share,
-            "timeout": float(outcomes is Failure.TIMEOUT),
-            "crash": float(is_failure and outcomes is not Failure.TIMEOUT),
-        }
+        parts = {"passed": share, **failure_parts(outcomes)}
         is_program = outcomes is not Failure.ERROR  # it did not even compile
         accuracy = share if self._partial else float(share == 1.0)
         return Grade(

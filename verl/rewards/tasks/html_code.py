@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, seconds_setting, task
+from dataclasses import replace
+
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, failure_parts, seconds_setting, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.code import unfence
 from verl.scoring.confined.process import Failure
@@ -21,6 +23,11 @@ class HtmlCode(Task[str]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form="the complete HTML document, without Markdown fences",
+        example="<!DOCTYPE html><html><body><h1>Hello</h1><p>First words.</p></body></html>",
+        approach="sketch the page",
+    )
 
     def __init__(self, *, seconds: float = 2.0) -> None:
         self._seconds = seconds_setting(seconds)
@@ -37,8 +44,7 @@ class HtmlCode(Task[str]):
         answer = unfence(candidate)
         found = compare_html(answer, truth, self._seconds)
         if isinstance(found, Failure):
-            parts = {"timeout": float(found is Failure.TIMEOUT), "crash": float(found is not Failure.TIMEOUT)}
-            return Grade(accuracy=0.0, is_readable=False, is_typed=False, parts=parts)
+            return replace(UNREADABLE, parts=failure_parts(found))
         if not found.is_truth:
             return NotScorable(reason="the answer is no HTML document that shows an element")
         if not found.is_html:

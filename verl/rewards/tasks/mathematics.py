@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, seconds_setting, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, failure_parts, seconds_setting, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.choices import Options
-from verl.scoring.confined.process import Failure
 from verl.scoring.math import MAX_CHARS, is_formula, is_same_formula
 from verl.scoring.text import normalize, unwrap
 from verl.types import NotScorable, Record
@@ -31,9 +30,17 @@ class Mathematics(Task[Result]):
     """1 for an equal value. A comparison that takes more than `seconds` scores 0 and is counted in part `timeout`."""
 
     max_chars = MAX_CHARS
+    words = Wording(form="only the final result", example="\\frac{3}{4}", approach="work the problem out step by step")
 
     def __init__(self, *, seconds: float = 2.0) -> None:
         self._seconds = seconds_setting(seconds)
+
+    def wording(self, record: Record) -> Wording:
+        """A letter is asked for where a letter is right."""
+        truth = self.truth(record)
+        if isinstance(truth, NotScorable) or truth.letter is None:
+            return self.words
+        return replace(self.words, form="only the letter of the correct option", example="B")
 
     def truth(self, record: Record) -> Result | NotScorable:
         """The right result."""
@@ -53,5 +60,6 @@ class Mathematics(Task[Result]):
             return Grade(accuracy=float(letter == truth.letter), is_readable=True, is_typed=True)
         same = is_same_formula(candidate, truth.text, self._seconds)
         is_readable = same is True or is_formula(candidate)
-        parts = {"timeout": float(same is Failure.TIMEOUT), "crash": float(same in (Failure.CRASH, Failure.ERROR))}
-        return Grade(accuracy=float(same is True), is_readable=is_readable, is_typed=is_readable, parts=parts)
+        return Grade(
+            accuracy=float(same is True), is_readable=is_readable, is_typed=is_readable, parts=failure_parts(same)
+        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.choices import MAX_CHARS, Options
 from verl.types import NotScorable, Record
@@ -17,6 +17,7 @@ class MultiAnswer(Task[frozenset[str]]):
     """1 for exactly the right letters. With `partial` (or "partial": true in the row) a subset earns its share."""
 
     max_chars = MAX_CHARS
+    words = Wording(form="the letters of all correct options, separated by commas", example="A, B")
 
     def __init__(self, *, partial: bool = False) -> None:
         self._partial = partial

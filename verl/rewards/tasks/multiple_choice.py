@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.choices import MAX_CHARS, Options
 from verl.types import NotScorable, Record
@@ -15,6 +15,7 @@ class MultipleChoice(Task[str]):
     """1 for the right letter. Hedges, negations and letters beyond the options are unreadable."""
 
     max_chars = MAX_CHARS
+    words = Wording(form="only the letter of the correct option", example="B")
 
     def truth(self, record: Record) -> str | NotScorable:
         """The right letter."""

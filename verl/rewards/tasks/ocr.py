@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.overlap import read_references, word_accuracy
 from verl.scoring.text import normalize
 from verl.types import NotScorable, Record
@@ -16,6 +16,9 @@ class Ocr(Task[tuple[str, ...]]):
 
     max_chars = 200_000
     bare_chars = 200_000
+    words = Wording(
+        form="the text exactly as it is written", example="NO PARKING", approach="say where in the picture the text is"
+    )
 
     def truth(self, record: Record) -> tuple[str, ...] | NotScorable:
         """The transcripts."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.boxes import Box, matched_iou, read_boxes
 from verl.scoring.objects import MAX_CHARS
@@ -17,6 +17,11 @@ class SpatialGrounding(Task[tuple[Box, ...]]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form='the bounding box, in the form {"boxes": [x1, y1, x2, y2]}',
+        example='{"boxes": [120, 80, 340, 260]}',
+        approach="say where the target is and how it can be told from the rest",
+    )
 
     def truth(self, record: Record) -> tuple[Box, ...] | NotScorable:
         """The right box or boxes."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.boxes import Box
 from verl.scoring.objects import MAX_CHARS, read_value
@@ -31,6 +31,12 @@ class SpatialTemporalGrounding(Task[Event]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form="the time span in seconds and one bounding box for every whole second in it, first and last included, in "
+        'the form {"time": [start, end], "boxes": {"second": [x1, y1, x2, y2], ...}}',
+        example='{"time": [4, 6], "boxes": {"4": [10, 20, 60, 90], "5": [15, 20, 65, 90], "6": [20, 20, 70, 90]}}',
+        approach="say what happens when, and how the target can be told from the rest",
+    )
 
     def truth(self, record: Record) -> Event | NotScorable:
         """The right time and tube. A truth without a time, or with a broken box, is invalid."""
@@ -60,5 +66,5 @@ class SpatialTemporalGrounding(Task[Event]):
 
 
 def _value(source: object) -> tuple[dict[str, Any], bool]:
-    value, is_whole = read_value(source) if isinstance(source, str) else (source, True)
+    value, is_whole = read_value(source)
     return (value, is_whole) if isinstance(value, dict) else ({}, False)

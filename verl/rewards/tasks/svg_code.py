@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, seconds_setting, task
+from dataclasses import replace
+
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, failure_parts, seconds_setting, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.code import unfence
 from verl.scoring.confined.process import Failure
@@ -21,6 +23,11 @@ class SvgCode(Task[str]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form="the complete SVG document, without Markdown fences",
+        example='<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle cx="4" cy="5" r="3"/></svg>',
+        approach="sketch the drawing",
+    )
 
     def __init__(self, *, seconds: float = 2.0) -> None:
         self._seconds = seconds_setting(seconds)
@@ -37,8 +44,7 @@ class SvgCode(Task[str]):
         answer = unfence(candidate).strip()
         found = compare_svg(answer, truth, self._seconds)
         if isinstance(found, Failure):
-            parts = {"timeout": float(found is Failure.TIMEOUT), "crash": float(found is not Failure.TIMEOUT)}
-            return Grade(accuracy=0.0, is_readable=False, is_typed=False, parts=parts)
+            return replace(UNREADABLE, parts=failure_parts(found))
         if not found.is_truth:
             return NotScorable(reason="the answer is no SVG document that shows anything")
         if not found.is_svg:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.objects import MAX_CHARS
 from verl.scoring.spans import Span, read_spans, temporal_iou
@@ -17,6 +17,11 @@ class TemporalGrounding(Task[tuple[Span, ...]]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form='the time span in seconds, in the form {"time": [start, end]}',
+        example='{"time": [4.5, 12.0]}',
+        approach="say what happens when",
+    )
 
     def truth(self, record: Record) -> tuple[Span, ...] | NotScorable:
         """The right span or spans; an instant is allowed here."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from verl.rewards.contract import UNREADABLE, Grade, Task, task
+from verl.rewards.contract import UNREADABLE, Grade, Task, Wording, task
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.boxes import Box
 from verl.scoring.objects import MAX_CHARS, read_value
@@ -26,11 +26,16 @@ class Tracking(Task[Tube]):
 
     max_chars = MAX_CHARS
     bare_chars = MAX_CHARS
+    words = Wording(
+        form="one bounding box for every whole second of the track, at most 32, in the form "
+        '{"boxes": {"second": [x1, y1, x2, y2], ...}}',
+        example='{"boxes": {"1": [10, 20, 60, 90], "2": [15, 20, 65, 90], "3": [20, 20, 70, 90]}}',
+        approach="say where the target moves and how it can be told from the rest",
+    )
 
     def truth(self, record: Record) -> Tube | NotScorable:
         """The right tube."""
-        answer = unwrap_truth(record.answer)
-        value = read_value(answer)[0] if isinstance(answer, str) else answer
+        value, _ = read_value(unwrap_truth(record.answer))
         tube = read_tube(value.get("boxes")) if isinstance(value, dict) else None
         if tube is None or not tube.boxes or not tube.is_whole:
             return NotScorable(

@@ -53,7 +53,7 @@ def _read_truth(text: str) -> Page:
 
 def _read(text: str) -> Page:
     page = Page()
-    waiting = [(html5lib.parse(text, treebuilder="etree", namespaceHTMLElements=False), "")]
+    waiting = [(html5lib.parse(text, treebuilder="etree", namespaceHTMLElements=False, scripting=True), "")]
     while waiting:
         node, parent = waiting.pop()
         if not isinstance(node.tag, str) or _is_hidden(node):
