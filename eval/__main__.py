@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from types import FrameType
 
 from eval.benchmark import BENCHMARKS
-from eval.command import add_run_flags, run_options
+from eval.command import add_run_flags, judge_config, run_options
+from eval.judge import ItemJudge
 from verl.errors import ConfigError, DataError, VerlError
+from verl.rewards.judge import Judge
 
 USAGE_ERROR = 2
 
@@ -53,16 +55,23 @@ def _run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     from eval.fleet import devices, run_fleet
     from eval.runner import run
 
-    options = run_options(arguments)
+    options, judging = run_options(arguments), _judging(arguments)
     if arguments.engines > 1:
-        on_gpu = options.engine.device == "cuda"
-        visible = (
-            devices(arguments.engines, options.engine.tensor_parallel_size) if on_gpu else [""] * arguments.engines
-        )
+        visible = devices(arguments.engines, options.engine)
         run_fleet(given, options.shard, visible)
         _merge(arguments, given)
         return
-    run(options)
+    run(options, judging)
+
+
+def _judging(arguments: argparse.Namespace) -> ItemJudge | None:
+    """The judge, after it has shown that it can tell right from wrong."""
+    config = judge_config(arguments)
+    if config is None:
+        return None
+    judge = Judge(config)
+    judge.check()
+    return ItemJudge(judge)
 
 
 def _merge(arguments: argparse.Namespace, given: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from eval.item import EvalItem, Grade, Graded, Number
 from verl.registry import Registry
+from verl.rewards.judge_prompt import JudgeCase
 from verl.types import MediaMetadata
 
 Style: TypeAlias = Literal["official", "instruct", "thinking"]
@@ -39,6 +40,7 @@ class Wording:
 Reader: TypeAlias = Callable[[Path], Iterable[EvalItem]]  # a file or folder of annotations -> items. DataError
 Asker: TypeAlias = Callable[[EvalItem, Sequence[MediaMetadata]], Wording]
 Grader: TypeAlias = Callable[[EvalItem, str], Grade]  # an item and the text of its response
+JudgeCaseMaker: TypeAlias = Callable[[EvalItem, str], JudgeCase]  # an item and the answer in its response
 Aggregate: TypeAlias = Callable[[Sequence[Graded]], Mapping[str, Number]]  # the first figure is the headline
 
 
@@ -58,6 +60,7 @@ class Benchmark:
     budget: Budget = Budget()
     max_tokens: Mapping[Style, int] = field(default_factory=dict)
     needs_judge: bool = False  # some official grades are None
+    judge_case: JudgeCaseMaker | None = None  # how a judge is asked; None: question, options and true answer
 
 
 BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "eval.benchmarks")

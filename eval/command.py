@@ -12,6 +12,7 @@ from typing import Any
 from eval.benchmark import STYLES
 from eval.options import EngineSettings, RunOptions, Shard
 from eval.pipeline import Limits
+from verl.config.judge import JudgeConfig
 from verl.errors import ConfigError
 
 GIB = 1 << 30
@@ -36,6 +37,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--no_report", action="store_true", help="leave reports to a later `python -m eval report`")
     _add_seeing(parser.add_argument_group("what the model sees; unset: what the benchmark asks for"))
     _add_sampling(parser.add_argument_group("how it answers; greedy unless told otherwise"))
+    _add_judge(parser.add_argument_group("the judge of free answers; without one they stay open, and count as wrong"))
     _add_engine(parser.add_argument_group("the engine"))
 
 
@@ -57,6 +59,14 @@ def _add_sampling(group: Any) -> None:
     group.add_argument("--seed", type=int)
 
 
+def _add_judge(group: Any) -> None:
+    group.add_argument("--judge_url", help="an OpenAI-compatible endpoint, such as http://localhost:8000/v1")
+    group.add_argument("--judge_model", help="the model's name there")
+    group.add_argument("--judge_api_key_env", help="environment variable that holds the key")
+    group.add_argument("--judge_cache_dir", type=Path, default=Path("outputs/judge_cache"), help="keeps verdicts")
+    group.add_argument("--judge_workers", type=int, default=8, help="requests to it at once")
+
+
 def _add_engine(group: Any) -> None:
     default = EngineSettings()
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -73,7 +83,6 @@ def _add_engine(group: Any) -> None:
     group.add_argument("--pixel_gb", type=float, default=16.0, help="pixels on their way to the engine at once")
     group.add_argument("--load_workers", type=int, default=16, help="threads that read frames")
     group.add_argument("--decode_workers", type=int, default=8, help="processes that fill the cache")
-    group.add_argument("--judge_workers", type=int, default=8, help="requests to a judge at once")
 
 
 def run_options(given: argparse.Namespace) -> RunOptions:
@@ -118,6 +127,19 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         blind=given.blind,
         retry_failed=given.retry_failed,
         sampler=given.sampler,
+    )
+
+
+def judge_config(given: argparse.Namespace) -> JudgeConfig | None:
+    """The judge, if one was named. Raises ConfigError for a url without a model."""
+    if given.judge_url is None:
+        return None
+    return JudgeConfig(
+        base_url=given.judge_url,
+        model=given.judge_model,
+        api_key_env=given.judge_api_key_env,
+        max_concurrency=given.judge_workers,
+        cache_dir=str(given.judge_cache_dir),
     )
 
 
