@@ -3,11 +3,19 @@
 # Makes videos and a tiny model in code, trains it with GRPO on this machine, and asks it a question. Downloads no data.
 # Everything it makes is under outputs/quickstart; the next run reuses environment, videos, model and cached frames.
 # Arguments are passed on as configuration: bash scripts/quickstart.sh trainer.max_steps=10
+# With --all-kinds as the first, it asks a question of every task instead, under outputs/quickstart_all_kinds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 out=outputs/quickstart
 config=examples/quickstart/quickstart.yaml
+videos=() model=() warm_up=()
+if [[ ${1:-} == --all-kinds ]]; then
+  shift
+  out=outputs/quickstart_all_kinds
+  config=examples/quickstart/all_kinds.yaml
+  videos=(--kinds all --train 816 --val 340) model=(--all-kinds) warm_up=(--steps 240)
+fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 unset RAY_ADDRESS
 started=$(date +%s)
@@ -30,9 +38,10 @@ echo "environment: $PWD/.venv"
 phase setup
 
 say "videos and model"
-"$python" -m examples.quickstart.make_videos --directory "$out/data"
-"$python" -m examples.quickstart.make_model --directory "$out/random"
-"$python" -m examples.quickstart.warm_up --model "$out/random" --data "$out/data" --output "$out/model"
+"$python" -m examples.quickstart.make_videos --directory "$out/data" ${videos[@]+"${videos[@]}"}
+"$python" -m examples.quickstart.make_model --directory "$out/random" ${model[@]+"${model[@]}"}
+"$python" -m examples.quickstart.warm_up --model "$out/random" --data "$out/data" --output "$out/model" \
+  ${warm_up[@]+"${warm_up[@]}"}
 phase "videos and model"
 
 say "video cache"
@@ -61,3 +70,6 @@ say "one question to the merged model, through vLLM"
 phase question
 
 "$python" -m examples.quickstart.report "$out"
+if [[ $config == *all_kinds* ]]; then
+  "$python" -W ignore -m examples.quickstart.by_kind --config "$config" --picture "$out/by_kind.png"
+fi

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from verl.config.load import load
-from verl.config.plan import Plan, video_spec
+from verl.config.plan import Plan, image_spec, video_spec
 from verl.config.trainer import Config
 from verl.data.dataset import PromptDataset, build_dataset
 from verl.data.templates import Template
@@ -106,9 +107,13 @@ class Job:
         return self.flags.output_file.with_name(f"{self.flags.output_file.stem}.attempts.jsonl")
 
     def settings(self) -> dict[str, Any]:
-        """All that attempts depend on. Not the threshold: attempts are kept whatever they score."""
+        """All that attempts depend on, templates and reward by what their files hold.
+
+        Not the threshold: attempts are kept whatever they score.
+        """
         data, reward, flags = self.config.data, self.config.worker.reward, self.flags
-        names = ("prompt_key", "format_prompt", "override_chat_template", "max_prompt_length", "image_max_pixels")
+        names = ("prompt_key", "max_prompt_length")
+        files = (data.format_prompt, data.override_chat_template, _file(reward.reward_function))
         return {
             "writer": f"{flags.base_url} {flags.model}"
             if flags.base_url
@@ -117,12 +122,23 @@ class Job:
             "sampling": asdict(sampling_plan(self.config).override({"n": flags.attempts})),
             "prompts": {name: getattr(data, name) for name in names},
             "videos": asdict(video_spec(data, self.adapter.align, train=True)),
+            "images": asdict(image_spec(data, self.adapter.align, train=True)),
             "reward": [reward.reward_function, dict(reward.reward_function_kwargs)],
+            "files": {file: _digest(Path(file).expanduser()) for file in files if file},
         }
 
     def tried(self, ledger: Ledger) -> list[Tried]:
         """What is known of each row, in their order."""
         return [ledger[key] for record in self.dataset.records if (key := key_of(record)) in ledger]
+
+
+def _file(location: str | None) -> str | None:
+    """The file of "path/to/file.py:name"."""
+    return location.partition(".py:")[0].removesuffix(".py") + ".py" if location else None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 WriterOpener = Callable[[Job], AbstractAsyncContextManager[Writer]]

@@ -11,15 +11,16 @@ import random
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from examples.quickstart import make_model, make_videos
+from examples.quickstart import make_videos
 from examples.quickstart.questions import COLOURS, Scene, Shape
+from tests.families import BUILDERS
 
-Family = Literal["qwen3_vl", "qwen3"]
+Family = str  # a key of BUILDERS
 
 
 def tiny_model(directory: Path, family: Family = "qwen3_vl", *, seed: int = 0, tied: bool = False) -> Path:
@@ -71,8 +72,7 @@ def tiny_rows(
 
 @functools.cache
 def _built_model(family: Family, seed: int, tied: bool) -> Path:
-    build = {"qwen3_vl": make_model.build_tiny_qwen3_vl, "qwen3": make_model.build_tiny_qwen3}[family]
-    return build(_scratch() / f"{family}-{seed}-{tied}", seed, tied=tied)
+    return BUILDERS[family](_scratch() / f"{family}-{seed}-{tied}", seed, tied=tied)
 
 
 @functools.cache

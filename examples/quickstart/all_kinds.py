@@ -22,7 +22,7 @@ ROWS = {"above": 0, "below": 3}  # its upper border
 SPANS = ((0, 1), (2, 3))  # seconds
 TENTHS = (2, 4, 6, 8)
 CORNER = 3  # units: width and height
-RESPONSES = ("red", "blue")  # what the two responses of a preference say
+RESPONSES = {"Response 1": "red", "Response 2": "blue"}  # what a preference is asked about
 
 
 def _compact(value: Any) -> str:
@@ -140,9 +140,8 @@ def _points(rng: random.Random, turn: int, seconds: float) -> tuple[Scene, str]:
 
 
 def _better(rng: random.Random, turn: int, seconds: float) -> tuple[Scene, str]:
-    answer = ("Response 1", "Response 2", "Tie")[turn % 3]
-    name = dict(zip(("Response 1", "Response 2"), RESPONSES, strict=True)).get(answer) or rng.choice(["green", "yellow"])
-    return _coloured(rng, name), answer
+    answer = (*RESPONSES, "Tie")[turn % 3]
+    return _coloured(rng, RESPONSES.get(answer) or rng.choice(["green", "yellow"])), answer
 
 
 def mask_of(answer: str) -> dict[str, Any]:
@@ -152,7 +151,7 @@ def mask_of(answer: str) -> dict[str, Any]:
     return {"mask": [[x1, y1, x2, y1, x2, y2, x1, y2]], "time": prompt["time"]}
 
 
-def tests_of(program: str) -> list[dict[str, Any]]:
+def checks_of(program: str) -> list[dict[str, Any]]:
     """The hidden test of a program that returns the number it ends with."""
     return [{"call": "f()", "returns": int(program[-1])}]
 
@@ -183,7 +182,7 @@ MORE_KINDS = {
         problem_type="code",
         problem="<video>Write f, the number of shapes.",
         draw=_by_count("f=lambda:{}"),
-        truth=tests_of,
+        truth=checks_of,
     ),
     "svg": Kind(
         problem_type="svg-code",
@@ -193,7 +192,7 @@ MORE_KINDS = {
     "html": Kind(problem_type="html-code", problem="<video>Write the colour in HTML.", draw=_by_colour("<p>{}</p>")),
     "better": Kind(
         problem_type="preference",
-        problem="<video>What colour? Which is better?\n" + "\n".join(map("Response {}: {}".format, (1, 2), RESPONSES)),
+        problem="<video>What colour? Which is better?\n" + "\n".join(map(": ".join, RESPONSES.items())),
         draw=_better,
     ),
 }

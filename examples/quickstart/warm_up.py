@@ -9,6 +9,7 @@ letter is right stays for reinforcement learning to find out. No row's own answe
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import shutil
@@ -39,6 +40,7 @@ class WarmUp:
     steps: int = 100
     batch_size: int = 16
     lr: float = 1e-3
+    decay: bool = False  # whether lr falls to nothing in a straight line
     seed: int = 0
 
 
@@ -51,13 +53,14 @@ class FormBatches:
         self.data = data
         self.settings = settings
         self.rng = random.Random(settings.seed)
+        self.clip = functools.cache(read_clip)  # of these videos; 0.1 MB each
 
     def draw(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Model inputs for one batch, with `labels` [B, P + R] that are -100 outside of the answers."""
         texts, videos, answers = [], [], []
         for row in self.rng.choices(rows, k=self.settings.batch_size):
             texts.append(self.prompt(row))
-            videos.append(read_clip(self.data / row["videos"][0]))
+            videos.append(self.clip(self.data / row["videos"][0]))
             answers.append(f"<answer>{self.random_answer(row)}</answer><|im_end|>")
         batch = self.processor(
             text=[text + answer for text, answer in zip(texts, answers, strict=True)],
@@ -113,6 +116,8 @@ def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
     network = Qwen3VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.0)
     for step in range(1, settings.steps + 1):
+        if settings.decay:
+            optimizer.param_groups[0]["lr"] = settings.lr * (1 - (step - 1) / settings.steps)
         loss = network(**batches.draw(rows)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -134,10 +139,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("outputs/quickstart/data"))
     parser.add_argument("--output", type=Path, default=Path("outputs/quickstart/model"))
     parser.add_argument("--steps", type=int, default=WarmUp().steps)
-    parser.add_argument("--batch-size", type=int, default=WarmUp().batch_size)
+    parser.add_argument("--lr", type=float, default=WarmUp().lr)
+    parser.add_argument("--decay", action="store_true", help="let the learning rate fall to nothing")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    settings = WarmUp(steps=arguments.steps, batch_size=arguments.batch_size, seed=arguments.seed)
+    settings = WarmUp(steps=arguments.steps, lr=arguments.lr, decay=arguments.decay, seed=arguments.seed)
     trained = warm_up(arguments.model, arguments.data, arguments.output, settings)
     print(f"warmed-up model: {arguments.output} ({'trained' if trained else 'already there, reused'})")
 

@@ -78,6 +78,7 @@ def denominators(case: Case, mask: Tensor) -> Denominators:
 
 def loss_input(case: Case, logprobs: Tensor, **changes: Any) -> LossInput:
     mask, params = case["response_mask"], case.params
+    weights = case["rollout_is_weights"] if "rollout_is_weights" in case else None  # noqa: SIM401
     clips = {"clip_low": params["clip_low"]} if "clip_low" in params else {}
     clips |= {"clip_high": params["clip_high"]} if "clip_high" in params else {}
     settings = {
@@ -92,6 +93,6 @@ def loss_input(case: Case, logprobs: Tensor, **changes: Any) -> LossInput:
         advantages=case["advantages"],
         mask=mask,
         denominators=denominators(case, mask),
-        weights=case["rollout_is_weights"] if "rollout_is_weights" in case else None,
+        weights=weights,
         settings=LossSettings(**settings),
     )

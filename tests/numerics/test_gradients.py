@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,12 +17,22 @@ from torch.distributed.device_mesh import init_device_mesh
 from transformers import AutoModelForImageTextToText
 
 from tests import policy_world, world
-from verl.algorithms.contract import LossSettings
+from verl.algorithms.contract import LossSettings, OffPolicySettings
 from verl.fsdp.policy import Policy
 from verl.models.adapter import load_adapter
-from verl.types import Experience
+from verl.types import Experience, Source
 
-SETTINGS = LossSettings()
+SETTINGS = LossSettings(clip_low=0.2)
+EVERYTHING = LossSettings(
+    average="seq_norm",
+    response_length=32.0,
+    use_kl_loss=True,
+    kl_kind="k3+",
+    kl_coef=0.5,
+    kl_bias_correction=True,
+    entropy_coef=0.1,
+    off_policy=OffPolicySettings(loss="luffy"),
+)
 LOW = 93  # packed tokens: several micro-batches, and a group that has to be cut
 CASES = {
     "shared": {"shared_prompt": True, "token_budget": 4096},
@@ -28,6 +40,7 @@ CASES = {
     "plain": {"shared_prompt": False, "token_budget": 4096},
     "plain, cut": {"shared_prompt": False, "token_budget": LOW},
 }
+MIXED = {"loss": "gspo", "settings": EVERYTHING}  # with weights and a row of another author
 Gradients = dict[str, Tensor]
 
 
@@ -44,8 +57,11 @@ def gradients(path: Path, case: dict[str, Any], hands: int) -> Gradients:
     """What the optimizer is given, with this process as one of `hands` ranks."""
     made = policy_world.World(load_adapter(str(path)), shared_prompt=case["shared_prompt"])
     rows = dealt(made)
+    rows = [[mixed(row) for row in hand] for hand in rows] if "loss" in case else rows
     mine = rows[dist.get_rank()] if hands == 2 else [row for hand in rows for row in hand]
-    training = policy_world.training_settings(max_grad_norm=float("inf"), token_budget=case["token_budget"])
+    training = policy_world.training_settings(
+        max_grad_norm=float("inf"), token_budget=case["token_budget"], loss=case.get("loss", "default")
+    )
     mesh = init_device_mesh("cpu", (hands,))
     policy = Policy(made.packer, policy_world.policy_settings(), training, mesh)
     found: Gradients = {}
@@ -55,12 +71,21 @@ def gradients(path: Path, case: dict[str, Any], hands: int) -> Gradients:
             found[name] = parameter.grad.full_tensor().clone()
 
     policy.optimizer.register_step_pre_hook(keep)
-    policy.update([mine], SETTINGS)
+    policy.update([mine], case.get("settings", SETTINGS))
     return found
+
+
+def mixed(row: Experience) -> Experience:
+    """With weights, one of them 0, and some other author's."""
+    length = len(row.advantages)
+    weights = np.linspace(0, 2, length, dtype=np.float32)
+    source = Source.OFFLINE if length == 3 else Source.POLICY
+    return replace(row, weights=weights, trajectory=replace(row.trajectory, source=source))
 
 
 def save_gradients(rank: int, path: Path, target: Path) -> None:
     found = {name: gradients(path, case, 2) for name, case in CASES.items()}
+    found["mixed"] = gradients(path, CASES["shared, cut"] | MIXED, 2)
     if rank == 0:
         torch.save(found, target)
 
@@ -140,6 +165,13 @@ def test_one_rank_has_the_gradient_of_one_process_without_packing(
 ) -> None:
     policy_world.one_rank(tmp_path)
     assert_close(gradients(model_path, CASES[case], 1), expected)
+
+
+def test_every_term_of_the_loss_is_the_same_for_two_ranks_with_cut_groups_and_one_without(
+    of_two_ranks: dict[str, Gradients], model_path: Path, tmp_path: Path
+) -> None:
+    policy_world.one_rank(tmp_path)
+    assert_close(of_two_ranks["mixed"], gradients(model_path, CASES["plain"] | MIXED, 1))
 
 
 def test_the_budget_cuts_the_first_group_and_gives_the_ranks_uneven_numbers_of_passes(model_path: Path) -> None:

@@ -31,6 +31,21 @@ def test_kl_and_low_var_kl_estimate_the_same_divergence(a: list[float], b: list[
         assert expectation == pytest.approx(exact, abs=1e-9)
 
 
+@given(st.floats(-30, 30), st.floats(-30, 30), kinds)
+def test_a_plus_keeps_the_value_and_has_the_gradient_of_the_squared_estimator(p: float, r: float, kind: str) -> None:
+    logprob = torch.tensor([[p]]).double().requires_grad_()
+    plain, plus = (estimate_kl(logprob, torch.tensor([[r]]).double(), name) for name in (kind, kind + "+"))
+    (grad,) = torch.autograd.grad(plus.sum(), logprob)
+    assert plus.item() == pytest.approx(plain.item(), rel=1e-12, abs=1e-12)
+    assert grad.item() == pytest.approx(torch.tensor(p).item() - torch.tensor(r).item())
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("k1", "kl"), ("k2", "mse"), ("k3", "low_var_kl")])
+def test_the_names_of_verl_are_the_same_estimators(theirs: str, ours: str) -> None:
+    a, b = torch.randn(2, 3), torch.randn(2, 3)
+    torch.testing.assert_close(estimate_kl(a, b, theirs), estimate_kl(a, b, ours), rtol=0, atol=0)
+
+
 @given(batches(), kinds, st.floats(0, 1))
 def test_the_penalty_in_the_reward_equals_the_definition(batch: Batch, kind: str, coef: float) -> None:
     penalised = apply_kl_penalty(

@@ -117,7 +117,11 @@ def test_the_adaptive_coefficient(case: Case) -> None:
 def test_kl_in_the_loss(case: Case) -> None:
     logprobs = case["log_probs"].requires_grad_()
     x = loss_input(case, logprobs)
-    kl = {"kl_kind": "low_var_kl", "kl_coef": case.params["beta"], "kl_bias_correction": case.params.get("bias_corr", False)}
+    kl = {
+        "kl_kind": "low_var_kl",
+        "kl_coef": case.params["beta"],
+        "kl_bias_correction": case.params.get("bias_corr", False),
+    }
     settings = replace(x.settings, use_kl_loss=True, **kl)
     output = find_loss("default").compute(replace(x, ref_logprobs=case["ref_log_probs"], settings=settings))
     output.loss.backward()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainer and engine disagree a little about the probabilities of what was sampled: weights that make up for it.
 
-rho = exp(logprobs - rollout_logprobs), trainer over engine, at the weights that sampled. It is known before the first
-update of a step and stays as it is in all of them; what the policy does since is the loss's own ratio.
+rho = exp(logprobs - rollout_logprobs), the trainer at the start of a step over the engine that sampled. It stays as it
+is in all updates of the step; what the policy does since is the loss's own ratio.
 """
 
 from __future__ import annotations

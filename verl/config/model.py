@@ -44,7 +44,7 @@ class OptimConfig:
     weight_decay: float = key(1e-2, "decoupled weight decay")
     decay_vectors: bool = key(False, "weight decay on norms and biases too, as upstream has it")
     strategy: Literal["adamw", "adamw_bf16", "adamw_8bit", "muon"] = key(
-        "adamw", "AdamW; in bf16 with compensated sums; with 8-bit moments; or Muon for hidden matrices, AdamW elsewhere"
+        "adamw", "AdamW; in bf16 with compensated sums; with 8-bit moments; Muon for hidden matrices, else AdamW"
     )
     muon_momentum: float = key(0.95, "decay of muon's running mean of the gradient of a matrix")
     lr_warmup_ratio: float = key(0.0, "share of the training steps spent warming up")

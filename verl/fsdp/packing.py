@@ -144,7 +144,7 @@ class _RowBuilder:
 
     def add(self, prompt: Prompt, responses: Sequence[np.ndarray]) -> None:
         """One prompt and the responses behind it."""
-        positions = self._adapter.positions(prompt.ids, prompt.grids)
+        positions = self._adapter.positions(prompt.ids, [ref.metadata for ref in prompt.media])
         self._visual.append(self._length + self._adapter.visual_index(prompt.ids, prompt.grids))
         self._look(prompt)
         self._append(prompt.ids, positions)

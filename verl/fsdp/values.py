@@ -35,7 +35,7 @@ def add_value_forward(model: nn.Module, adapter: ModelAdapter) -> None:
 
     def value_forward(self: Any, batch: MicroBatch) -> Tensor:
         hidden = adapter.hidden_states(self, batch.row)[batch.select]  # [T, D]
-        return head_scores(self, hidden)
+        return head_scores(self, hidden).clone()  # a view would lose FSDP's backward hook to an operation in place
 
     setattr(model, _ENTRY, MethodType(value_forward, model))
     if isinstance(model, FSDPModule):

@@ -155,8 +155,8 @@ class ModelAdapter(ABC):
         """Where features of `grids` go in an expanded prompt. Raises AlignmentError if they do not fit."""
 
     @abstractmethod
-    def positions(self, ids: Tokens, grids: Sequence[Grid]) -> Index:
-        """Position ids [A, P] of an expanded prompt."""
+    def positions(self, ids: Tokens, media: Sequence[MediaMetadata]) -> Index:
+        """Position ids [A, P] of an expanded prompt with `media` in it. Raises AlignmentError if they do not fit."""
 
     def continue_positions(self, positions: Index, num_tokens: int) -> Index:
         """Position ids [A, R] of a response to the prompt at `positions`. All of its tokens are text."""

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 
 class Block(NamedTuple):
-    """A run of vision tokens at one moment: where it starts in the prompt, its height and width in tokens."""
+    """A run of vision tokens: where it starts in the prompt, its height and width in tokens, when its moments are."""
 
     start: int
     height: int
     width: int
+    times: tuple[int, ...] = (0,)  # ascending, in positions from the first moment
 
 
 def text_positions(num_tokens: int) -> NDArray[np.int64]:
@@ -25,22 +26,22 @@ def text_positions(num_tokens: int) -> NDArray[np.int64]:
 
 
 def mrope_positions(num_tokens: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
-    """Text, time, height and width positions [4, num_tokens] (arXiv 2409.12191, one block per moment).
+    """Text, time, height and width positions [4, num_tokens] (arXiv 2409.12191).
 
-    Text advances the last three axes together. A block stands still in time, spans its height and width, and
-    what follows it continues after its longer side.
+    Text advances the last three axes together. A block spans its times, its height and its width, and what follows it
+    continues after the longest of them.
     """
     positions = np.empty((4, num_tokens), dtype=np.int64)
     positions[0] = np.arange(num_tokens)
     done, following = 0, 0
-    for start, height, width in blocks:
+    for start, height, width, times in blocks:
         positions[1:, done:start] = following + np.arange(start - done)
         following += start - done
-        done = start + height * width
-        positions[1, start:done] = following
-        positions[2, start:done] = following + np.repeat(np.arange(height), width)
-        positions[3, start:done] = following + np.tile(np.arange(width), height)
-        following += max(height, width)
+        done = start + len(times) * height * width
+        positions[1, start:done] = following + np.repeat(times, height * width)
+        positions[2, start:done] = following + np.tile(np.repeat(np.arange(height), width), len(times))
+        positions[3, start:done] = following + np.tile(np.arange(width), len(times) * height)
+        following += max(times[-1] + 1, height, width)
     positions[1:, done:] = following + np.arange(num_tokens - done)
     return positions
 

@@ -47,9 +47,9 @@ class TextAdapter(ModelAdapter):
             self._refuse()
         return np.zeros(0, dtype=np.int64)
 
-    def positions(self, ids: Tokens, grids: Sequence[Grid]) -> Index:
+    def positions(self, ids: Tokens, media: Sequence[MediaMetadata]) -> Index:
         """0, 1, 2, ... as [1, P]."""
-        if grids:
+        if media:
             self._refuse()
         return text_positions(len(ids))
 

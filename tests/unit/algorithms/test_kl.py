@@ -16,6 +16,11 @@ def test_full_is_refused_with_the_reason() -> None:
         estimate_kl(ZERO, ZERO, "full")
 
 
+def test_an_unknown_estimator_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown KL estimator 'low_var'; did you mean 'low_var_kl'"):
+        estimate_kl(ZERO, ZERO, "low_var")
+
+
 @pytest.mark.parametrize(("target", "horizon"), [(0.0, 10.0), (0.1, 0.0)])
 def test_an_adaptive_coefficient_needs_a_target_and_a_horizon(target: float, horizon: float) -> None:
     with pytest.raises(ConfigError, match="must be positive"):

@@ -91,7 +91,7 @@ def test_every_response_is_predicted_from_the_token_before_it(adapter: ModelAdap
         assert torch.equal(ids[chosen[1:]], response[:-1].long())
         end = int(chosen[0]) + 1
         assert torch.equal(ids[end - len(prompt.ids) : end], torch.from_numpy(prompt.ids).long())
-        positions = adapter.positions(prompt.ids, prompt.grids)
+        positions = adapter.positions(prompt.ids, [ref.metadata for ref in prompt.media])
         following = torch.from_numpy(adapter.continue_positions(positions, len(response)))
         assert torch.equal(batch.row.positions[:, chosen[1:]], following[:, :-1])
     assert len(batch.row.media) == 2

@@ -27,7 +27,7 @@ def reference(adapter: ModelAdapter, expanded: Expanded) -> torch.Tensor:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_one_video_matches_transformers(adapter: ModelAdapter, shape: Shape) -> None:
     expanded = adapter.expand(adapter.encode("one <|video_pad|> and text"), [metadata(shape)])
-    positions = adapter.positions(expanded.ids, expanded.grids)
+    positions = adapter.positions(expanded.ids, MEDIA)
     assert positions.shape == (adapter.num_position_axes, len(expanded.ids))
     assert positions[0].tolist() == list(range(len(expanded.ids)))
     assert positions[1:].tolist() == reference(adapter, expanded).tolist()
@@ -36,7 +36,7 @@ def test_one_video_matches_transformers(adapter: ModelAdapter, shape: Shape) -> 
 def test_two_videos_match_transformers(adapter: ModelAdapter) -> None:
     clips = [metadata(SHAPES[1]), metadata(SHAPES[2])]
     expanded = adapter.expand(adapter.encode("<|video_pad|> then <|video_pad|>"), clips)
-    positions = adapter.positions(expanded.ids, expanded.grids)
+    positions = adapter.positions(expanded.ids, MEDIA)
     assert positions[1:].tolist() == reference(adapter, expanded).tolist()
 
 
@@ -51,7 +51,7 @@ def test_text_has_the_same_position_on_every_axis(adapter: ModelAdapter, text_ad
 def test_a_response_continues_as_if_it_had_been_part_of_the_prompt(adapter: ModelAdapter) -> None:
     expanded = adapter.expand(adapter.encode("see <|video_pad|> so"), [metadata(SHAPES[1])])
     response = adapter.encode("A long answer.")
-    positions = adapter.positions(expanded.ids, expanded.grids)
+    positions = adapter.positions(expanded.ids, MEDIA)
     whole = adapter.positions(np.concatenate([expanded.ids, response]), expanded.grids)
     assert adapter.continue_positions(positions, len(response)).tolist() == whole[:, len(expanded.ids) :].tolist()
 

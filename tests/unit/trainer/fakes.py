@@ -20,6 +20,7 @@ class FakePolicy:
     num_ranks: int = 2
     gap: float = 0.0
     kl_coefs: list = field(default_factory=list)
+    updates: list = field(default_factory=list)
 
     def logprobs(self, dealt):
         self.diary.append("logprobs")
@@ -32,6 +33,7 @@ class FakePolicy:
 
     def update(self, steps, kl_coef):
         self.kl_coefs.append(kl_coef)
+        self.updates += steps
         self.diary.append(("update", [sum(map(len, step.hands)) for step in steps]))
         return {"actor/pg_loss": Mean(0.25)}
 

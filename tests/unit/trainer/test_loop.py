@@ -8,6 +8,8 @@ from tests.rows import prompt
 from tests.unit.trainer.fakes import FakeLoader, FakePolicy, FakeRewards, FakeRollout
 from verl.algorithms.advantage import find_advantage
 from verl.algorithms.contract import AlgorithmSettings
+from verl.algorithms.correction import Bounds, Correction
+from verl.algorithms.kl import AdaptiveKl
 from verl.checkpoint.layout import CheckpointRoot
 from verl.errors import DataError, NoSignal
 from verl.rollout.engine import SamplingPlan
@@ -129,6 +131,28 @@ def test_the_gap_between_trainer_and_engine_is_what_they_differ_by(tmp_path):
     assert dict(memory.logged)[1]["rollout/logprob_gap_max"] == pytest.approx(0.125)
 
 
+def test_an_adaptive_weight_of_the_kl_in_the_loss_reaches_the_workers(tmp_path):
+    """The first update has the configured weight, the second one that saw the first step's KL of 1."""
+    trainer, memory, _ = build(tmp_path, schedule=schedule(), use_reference=True)
+    kl = AdaptiveKl("kl", 0.5, target=0.1, horizon=32)
+    trainer.kl = kl
+    trainer.assembler = replace(trainer.assembler, kl=kl, kl_in_reward=False)
+    trainer.fit()
+    assert trainer.policy.kl_coefs == pytest.approx([0.5, 0.5 * (1 + 0.2 * 16 / 32)])
+    assert dict(memory.logged)[1]["actor/kl_at_start"] == pytest.approx(1.0)
+    assert dict(memory.logged)[1]["critic/rewards/mean"] == dict(memory.logged)[1]["reward/overall"]
+
+
+def test_corrected_rows_carry_their_weights_to_the_update(tmp_path):
+    trainer, memory, _ = build(tmp_path, schedule=schedule(total_steps=1))
+    trainer.policy.gap = 0.5
+    trainer.assembler = replace(trainer.assembler, correction=Correction(level="token", bounds=Bounds(high=1.25)))
+    trainer.fit()
+    sent = [row.weights.tolist() for deal in trainer.policy.updates for hand in deal.hands for row in hand]
+    assert sent and all(weights == [1.25] * len(weights) for weights in sent)
+    assert dict(memory.logged)[1]["rollout/ratio_clipped_share"] == 1.0
+
+
 def test_validation_runs_before_during_and_after(tmp_path):
     trainer, memory, _ = build(tmp_path, schedule=schedule(total_steps=3, val_freq=2, val_before_train=True))
     trainer.fit()
@@ -228,7 +252,7 @@ def test_a_step_that_cannot_be_filled_saves_what_was_learned_and_goes_back_to_it
     class Dry(FakeLoader):
         def next(self):
             prompts = super().next()
-            return prompts if self.position <= 16 else [prompt("r0")] * 4
+            return prompts if self.position <= 16 else [prompt("r1"), *[prompt("r0")] * 3]
 
     trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=5), loader=Dry(batch_size=4))
     with pytest.raises(NoSignal, match="2 rounds of generation"):

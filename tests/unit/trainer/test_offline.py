@@ -24,7 +24,7 @@ GOOD = "good"
 class Watched(FakeRollout):
     def generate(self, prompts, plan, asks=None):
         self.diary.append([ask.n for ask in asks])
-        yield from super().generate(prompts, plan, asks)
+        yield from (replace(row, weight_version=3) for row in super().generate(prompts, plan, asks))
 
 
 class Judged(FakeRewards):
