@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from verl.trainer.filtering import GroupFilter
 from verl.trainer.groups import Group, baseline_of, by_group, numbered
 from verl.trainer.handles import Rewards, Rollout
 from verl.trainer.offline import Mixing, replaced
-from verl.types import Prompt, Trajectory
+from verl.types import MediaRef, Prompt, Trajectory
 
 
 class Prompts(Protocol):
@@ -50,6 +50,7 @@ class Collector:
     mixing: Mixing | None = None  # responses from the data
     with_baseline: bool = False  # a greedy response to every prompt, last in its group
     surplus: list[Group] = field(default_factory=list)  # for the steps to come, oldest first
+    announce: Callable[[Sequence[MediaRef]], None] = lambda refs: None  # told of the media of prompts when drawn
 
     def collect(self, step: int) -> tuple[list[Group], Metrics]:
         """`num_prompts` groups of scored responses, in the order drawn, and what drawing them showed.
@@ -95,6 +96,7 @@ class Collector:
         return not self.with_baseline or baseline_of(group) is not None
 
     def _round(self, prompts: Sequence[Prompt], step: int, attempt: int) -> tuple[list[Group], Mixed]:
+        self.announce([ref for prompt in prompts for ref in prompt.media])
         plan = replace(self.plan, seed=step_seed(self.plan.seed or 0, step, attempt))
         if self.mixing is None:
             asks = [Ask(n=plan.n, greedy=self.with_baseline)] * len(prompts)

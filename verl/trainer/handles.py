@@ -14,7 +14,7 @@ from verl.cluster.group import Watch, WorkerGroup, stream
 from verl.rollout.engine import Ask, EngineStats, SamplingPlan
 from verl.rollout.router import assign
 from verl.tracking.metrics import Metrics, merge
-from verl.types import Experience, Floats, Prompt, Scored, Trajectory
+from verl.types import Experience, Floats, MediaRef, Prompt, Scored, Trajectory
 
 
 class Policy(Protocol):
@@ -136,6 +136,15 @@ class CriticHandle(_TrainedHandle):
 @dataclass(frozen=True, slots=True)
 class PolicyHandle(_TrainedHandle):
     """Policy ranks in a worker group."""
+
+    def announce(self, media: Sequence[MediaRef]) -> None:
+        """Have the idle ranks read what will be trained on while engines generate; returns at once.
+
+        Which rank will need which clip is not known yet: what is read is in the memory of its machine for all of them.
+        """
+        refs = list({ref.key: ref for ref in media}.values())
+        for rank in range(self.num_ranks) if refs else ():
+            self.workers.start(rank, "read_ahead", refs[rank :: self.num_ranks])
 
     @property
     def num_ranks(self) -> int:

@@ -184,6 +184,7 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
             max_rounds=config.trainer.max_try_make_batch,
             mixing=parts.mixing,
             with_baseline=with_baseline,
+            announce=policy.announce,
         ),
         assembler=Assembler(
             policy=policy,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from verl.fsdp.patches import PatchCache
 from verl.media.source import ClipReader
 from verl.models.adapter import load_adapter
 from verl.tracking.metrics import Max, Metrics
+from verl.types import MediaRef
 from verl.workers import process
 
 PATCH_CACHE_BYTES = 8 << 30
@@ -65,6 +67,10 @@ class Rank:
         """Where the ranks can meet, asked of rank 0."""
         return process.node_address()
 
+    def read_ahead(self, media: Sequence[MediaRef]) -> None:
+        """Begin to read these clips, in a thread; replaces what was begun before."""
+        self._reader.prefetch(media)
+
     def end_step(self) -> Metrics:
         """Forget the step's pixels."""
         metrics = self._patches.end_step()
@@ -107,7 +113,8 @@ class Rank:
             chat_template=order.source.chat_template,
             trust_remote_code=order.source.trust_remote_code,
         )
-        self._patches = PatchCache(ClipReader(), adapter, PATCH_CACHE_BYTES)
+        self._reader = ClipReader()
+        self._patches = PatchCache(self._reader, adapter, PATCH_CACHE_BYTES)
         packer = Packer(adapter=adapter, patches=self._patches, shared_prompt=order.shared_prompt)
         return packer, init_device_mesh(order.device, (order.world_size,), mesh_dim_names=("dp",))
 

@@ -22,6 +22,8 @@ class Shape:
     width: int
     fps: float
     stride: int = 3
+    first: int = 0  # source number of the first frame of an excerpt
+    tail: int = 4  # frames behind the last one
 
     def __str__(self) -> str:
         return f"{self.frames}x{self.height}x{self.width}@{self.fps}"
@@ -45,12 +47,12 @@ def clip(shape: Shape, seed: int = 0) -> VideoClip:
 
 
 def metadata(shape: Shape) -> VideoMetadata:
-    """Every `stride`-th frame of a longer video."""
+    """Every `stride`-th frame of a longer video, or of an excerpt of one."""
     indices = tuple(range(0, shape.frames * shape.stride, shape.stride))
-    total = indices[-1] + 5
+    total = indices[-1] + 1 + shape.tail
     return VideoMetadata(
         source_fps=shape.fps,
-        frame_indices=indices,
+        frame_indices=tuple(shape.first + index for index in indices),
         timestamps=tuple(index / shape.fps for index in indices),
         total_frames=total,
         duration=total / shape.fps,
@@ -62,6 +64,7 @@ def metadata(shape: Shape) -> VideoMetadata:
         sampler="every",
         decoder="noise",
         resize="none",
+        first_frame=shape.first,
     )
 
 
@@ -72,7 +75,7 @@ def for_transformers(metadata: VideoMetadata) -> HfMetadata:
         fps=metadata.source_fps,
         duration=metadata.duration,
         video_backend="cached",
-        frames_indices=list(metadata.frame_indices),
+        frames_indices=list(metadata.excerpt_indices),
     )
 
 

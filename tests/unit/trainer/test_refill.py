@@ -3,7 +3,7 @@
 """Steps that are filled over several rounds, and what is left over."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from verl.tracking.metrics import values
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
 from verl.trainer.filtering import GroupFilter
+from verl.trainer.handles import PolicyHandle
 from verl.types import NotScorable, Score, Scored, Source
 
 ROUGH = np.float32(-0.1)  # has no exact decimal
@@ -29,6 +30,18 @@ class Versioned(FakeRollout):
         for row in super().generate(prompts, plan, asks):
             logprobs = np.full(3, ROUGH * (row.index + 1), dtype=np.float32)
             yield replace(row, weight_version=self.version, rollout_logprobs=logprobs)
+
+
+@dataclass(frozen=True)
+class Ref:
+    key: str
+
+
+class Pictured(FakeLoader):
+    """Every prompt has a medium."""
+
+    def next(self):
+        return [replace(one, media=(Ref("k" + one.record.id[1:]),)) for one in super().next()]
 
 
 class Telling(FakeRewards):
@@ -183,3 +196,25 @@ def test_every_prompt_gets_a_greedy_baseline_that_is_last_in_its_group():
 def test_a_group_without_a_baseline_is_left_out_and_counted():
     groups, metrics = collector(filter=None, with_baseline=True, rewards=Telling(mute=(1, 2))).collect(1)
     assert rows_of(groups) == ["r0", "r3"] and metrics["groups/no_baseline"].value == 2
+
+
+def test_the_media_of_what_is_drawn_are_announced_before_anything_is_generated():
+    told = []
+    one = collector(odd, announce=lambda refs: told.append((len(one.rollout.diary), [ref.key for ref in refs])))
+    one.prompts = Pictured(batch_size=4)
+    one.collect(1)
+    assert told[0] == (0, ["k0", "k1", "k2", "k3"])
+    assert [keys for _, keys in told[1:]] == [["k4", "k5", "k6", "k7"]]
+
+
+def test_announced_clips_are_dealt_over_the_ranks_once_each():
+    class Group(list):
+        def start(self, rank, method, refs):
+            self.append((rank, method, [ref.key for ref in refs]))
+
+        def __len__(self):
+            return 2
+
+    group = Group()
+    PolicyHandle(group).announce([Ref(f"k{number}") for number in (0, 1, 0, 2)])
+    assert list(group) == [(0, "read_ahead", ["k0", "k2"]), (1, "read_ahead", ["k1"])]
