@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from eval.benchmark import BENCHMARKS
@@ -46,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     merge = commands.add_parser("merge", help="report on a run whose shards are all done; takes the flags of the run")
     add_run_flags(merge)
     merge.set_defaults(command=_merge)
+    report = commands.add_parser("report", help="tables and a page about finished runs")
+    report.add_argument("folders", type=Path, nargs="+", help="folders of runs, or what holds them")
+    report.add_argument("--output_dir", type=Path, default=Path("outputs/eval"))
+    report.set_defaults(command=_report_on, no_report=False)
+    against = commands.add_parser("compare", help="two runs of one benchmark, item by item")
+    against.add_argument("before", type=Path, help="folder of a finished run")
+    against.add_argument("after", type=Path)
+    against.set_defaults(command=_compare)
     known = commands.add_parser("list", help="the benchmarks")
     known.set_defaults(command=_list)
     return parser
@@ -61,7 +70,7 @@ def _run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
         run_fleet(given, options.shard, visible)
         _merge(arguments, given)
         return
-    run(options, judging)
+    _report([one.folder for one in run(options, judging)], arguments)
 
 
 def _judging(arguments: argparse.Namespace) -> ItemJudge | None:
@@ -77,8 +86,32 @@ def _judging(arguments: argparse.Namespace) -> ItemJudge | None:
 def _merge(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     from eval.runner import finish, prepare
 
-    for one in prepare(run_options(arguments)):
-        finish(one)
+    _report([one.folder for one in prepare(run_options(arguments)) if finish(one)], arguments)
+
+
+def _report(folders: Sequence[Path], arguments: argparse.Namespace) -> None:
+    from eval.finished import read_run
+    from eval.report.writing import write_reports
+
+    if folders and not arguments.no_report:
+        sys.stdout.write(write_reports(arguments.output_dir, [read_run(folder) for folder in folders]))
+        sys.stdout.write(f"reports: {arguments.output_dir}/report.md, .html, .csv, .json\n")
+
+
+def _report_on(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    from eval.finished import find_runs
+
+    folders = [folder for root in arguments.folders for folder in find_runs(root)]
+    if not folders:
+        raise DataError(f"no finished run under {', '.join(map(str, arguments.folders))}")
+    _report(folders, arguments)
+
+
+def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    from eval.compare import compare, text
+    from eval.finished import read_run
+
+    sys.stdout.write(text(compare(read_run(arguments.before), read_run(arguments.after))))
 
 
 def _list(arguments: argparse.Namespace, given: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def polished(response: str) -> str:
 
 
 def tagged_letter(response: str, letters: str = "ABCDEF") -> str:
-    """Video-Holmes: in the last answer tag, else in all of it, the first letter that is set off, else any that occurs."""
+    """Video-Holmes: in the last answer tag, else everywhere, the first letter that is set off, else any that occurs."""
     blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
     text = blocks[-1] if blocks else response
     for letter in letters:

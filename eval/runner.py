@@ -41,6 +41,7 @@ class Prepared:
     plan: SamplingPlan
     folder: Path
     manifest: dict[str, Any]
+    where: dict[str, str]  # files, which do not change a response
 
     def done(self, options: RunOptions) -> dict[str, Outcome]:
         """What earlier starts of this very run have left."""
@@ -53,10 +54,11 @@ class Prepared:
 def prepare(options: RunOptions) -> list[Prepared]:
     """Read and check what needs no engine. Raises ConfigError or DataError."""
     adapter = load_adapter(options.model, trust_remote_code=options.engine.trust_remote_code)
-    return [_prepare(options, BENCHMARKS.resolve(name), adapter) for name in options.benchmarks]
+    return [_prepare(options, name, adapter) for name in options.benchmarks]
 
 
-def _prepare(options: RunOptions, benchmark: Benchmark, adapter: ModelAdapter) -> Prepared:
+def _prepare(options: RunOptions, name: str, adapter: ModelAdapter) -> Prepared:
+    benchmark = BENCHMARKS.resolve(name)
     annotations, media = options.locate(benchmark)
     items = read_items(benchmark, annotations)[: options.limit]
     sight = Sight.of(
@@ -82,6 +84,12 @@ def _prepare(options: RunOptions, benchmark: Benchmark, adapter: ModelAdapter) -
         plan=plan,
         folder=options.output_dir / benchmark.name / fingerprint(described),
         manifest=described,
+        where={
+            "benchmark": name,
+            "annotations": str(annotations.absolute()),
+            "media": str(media.absolute()),
+            "cache": str(options.cache_dir),
+        },
     )
 
 
@@ -113,8 +121,9 @@ def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
 @contextmanager
 def _opened(one: Prepared, options: RunOptions) -> Iterator[BenchmarkRun]:
     one.folder.mkdir(parents=True, exist_ok=True)
-    path = one.folder / "manifest.json"
-    path.write_text(json.dumps(one.manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name, values in (("manifest", one.manifest), ("where", one.where)):
+        path = one.folder / f"{name}.json"
+        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     with Journal(one.folder / f"journal-{options.shard}.jsonl") as journal:
         done = one.done(options)
         mine = [item for item in one.items if options.shard.holds(item.video)]

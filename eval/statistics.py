@@ -15,6 +15,7 @@ from eval.benchmark import Aggregate
 from eval.item import EvalItem, Graded
 
 RESAMPLES = 1000
+MAX_DRAWN = 1_000_000  # items in all resamples of an aggregate, which is Python; fewer resamples beyond it
 LEVEL = 0.95
 
 
@@ -36,6 +37,7 @@ def intervals(rows: Sequence[Graded], aggregate: Aggregate, resamples: int = RES
     for row in rows:
         clusters.setdefault(row.item.video, []).append(row)
     videos = list(clusters.values())
+    resamples = min(resamples, max(MAX_DRAWN // max(len(rows), 1), 100))
     generator = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {}
     for _ in range(resamples if len(videos) > 1 else 0):
@@ -75,3 +77,15 @@ def _place(item: EvalItem) -> int | None:
     answer = str(item.answer).strip().upper()
     place = ascii_uppercase.find(answer) if len(answer) == 1 else -1
     return place if 0 <= place < len(item.options) else None
+
+
+def mean_interval(videos: Sequence[str], scores: Sequence[float], resamples: int = RESAMPLES) -> Interval | None:
+    """95% bootstrap interval, in percent, of the mean of `scores`, whole videos being drawn; None for one video."""
+    names, place = np.unique(np.asarray(videos), return_inverse=True)
+    if len(names) < 2:
+        return None
+    sums = np.bincount(place, weights=np.asarray(scores, np.float64))
+    counts = np.bincount(place)
+    picked = np.random.default_rng(0).integers(len(names), size=(resamples, len(names)))
+    means = 100 * sums[picked].sum(axis=1) / counts[picked].sum(axis=1)
+    return Interval(**_bounds(means.tolist(), (1 - LEVEL) / 2))
