@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from examples.quickstart import make_model
+from tests import newer_families
 
 MROPE_SECTION = [6, 5, 5]
 OF_TEXT = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -66,6 +67,10 @@ BUILDERS: dict[str, Builder] = {
     "qwen3": make_model.build_tiny_qwen3,
     "qwen2_vl": build_tiny_qwen2_vl,
     "qwen2_5_vl": build_tiny_qwen2_5_vl,
+    "qwen3_5": newer_families.build_tiny_qwen3_5,
+    "qwen3_5_moe": newer_families.build_tiny_qwen3_5_moe,
+    "qwen3_moe": newer_families.build_tiny_qwen3_moe,
+    "qwen3_vl_moe": newer_families.build_tiny_qwen3_vl_moe,
 }
 
 

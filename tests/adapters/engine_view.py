@@ -14,9 +14,9 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
 from tests.adapters.media import Asked
+from tests.adapters.prompts import prompt_of
 from verl.models.adapter import ModelAdapter
 from verl.rollout.requests import build_request
-from verl.types import ImageSpec, MediaClip, MediaRef, Prompt, Record, VideoClip, VideoSpec
 
 
 class EngineView:
@@ -47,24 +47,3 @@ class EngineView:
         }
         positions, _ = self._model.get_mrope_input_positions(found["prompt_token_ids"], features)
         return found["prompt_token_ids"], grids, positions
-
-
-def prompt_of(adapter: ModelAdapter, asked: Asked) -> Prompt:
-    """As the data loader would have made it."""
-    record = Record(id="1", where="test:1", problem="", answer="A", problem_type="open", data_type="video")
-    return Prompt(
-        record=record,
-        text=asked.text,
-        collapsed_ids=adapter.encode(asked.text),
-        ids=asked.prompt.ids,
-        grids=asked.prompt.grids,
-        media=tuple(ref_of(medium) for medium in asked.media),
-    )
-
-
-def ref_of(medium: MediaClip) -> MediaRef:
-    """A reference by identity: the same medium has the same key."""
-    sizes: dict[str, Any] = {"min_pixels": 1, "max_pixels": 1 << 30}
-    spec = VideoSpec(fps=2.0, max_frames=64, **sizes) if isinstance(medium, VideoClip) else ImageSpec(**sizes)
-    key = f"{id(medium)}"
-    return MediaRef(path=f"{key}.mp4", spec=spec, key=key, entry=None, metadata=medium.metadata)

@@ -33,5 +33,9 @@ FAMILIES = (
     Family(name="qwen2_vl", align=28, stock_positions=False),
     Family(name="qwen2_5_vl", align=28, stock_positions=False),
     Family(name="qwen3_vl", align=32),
+    Family(name="qwen3_5", align=32),
+    Family(name="qwen3_5_moe", align=32),
+    Family(name="qwen3_moe", reads_media=False),
+    Family(name="qwen3_vl_moe", align=32),
 )
 WITH_MEDIA = tuple(family for family in FAMILIES if family.reads_media)

@@ -66,9 +66,10 @@ class Asked:
         return [medium.metadata for medium in self.media]
 
 
-def ask(adapter: ModelAdapter, question: Question) -> Asked:
-    """The question with media of noise; equal shapes are the same medium."""
-    media = tuple(made(adapter, medium) for medium in question.media)
+def ask(adapter: ModelAdapter, question: Question, known: dict[Medium, MediaClip] | None = None) -> Asked:
+    """The question with media of noise. Those in `known` are used again, new ones are added."""
+    known = {} if known is None else known
+    media = tuple(known.setdefault(medium, made(adapter, medium)) for medium in question.media)
     num_images = sum(isinstance(medium, ImageClip) for medium in media)
     text = adapter.render(question.problem, len(media) - num_images, num_images=num_images)
     return Asked(text, adapter.expand(adapter.encode(text), [medium.metadata for medium in media]), media)

@@ -13,8 +13,21 @@ from transformers import AutoModelForImageTextToText
 
 from tests.adapters.conftest import Library
 from tests.adapters.families import WITH_MEDIA, Family
-from tests.adapters.media import LONG, QUESTIONS, SHAPES, STEADY, TALL, WIDE, Asked, Question, ask, in_order, made
-from tests.adapters.media import processed
+from tests.adapters.media import (
+    LONG,
+    QUESTIONS,
+    SHAPES,
+    STEADY,
+    TALL,
+    WIDE,
+    Asked,
+    Medium,
+    Question,
+    ask,
+    in_order,
+    processed,
+)
+from tests.unit.models.clips import Shape
 from verl.errors import AlignmentError
 from verl.models.adapter import ModelAdapter
 from verl.types import ImageClip, VideoClip
@@ -109,20 +122,14 @@ def test_transformers_still_counts_on_inside_a_video(library: Library, seeing: F
 
 
 @pytest.mark.parametrize("medium", [*SHAPES, TALL, WIDE], ids=str)
-def test_patches_equal_the_processors_to_the_last_bit(library: Library, seeing: Family, medium: Any) -> None:
+def test_patches_equal_the_processors_to_the_last_bit(library: Library, seeing: Family, medium: Medium) -> None:
     adapter = library.adapter(seeing)
-    clip = made(adapter, medium)
-    mark = "video" if isinstance(clip, VideoClip) else "image"
-    theirs = processed(library.processor(seeing), adapter.render(f"<{mark}>", *count(mark)), [clip])
-    ours = adapter.patches(clip)
-    assert [list(ours.grid)] == theirs[f"{mark}_grid_thw"].tolist()
-    assert ours.grid == adapter.grid(clip.metadata)
-    values = theirs["pixel_values_videos" if mark == "video" else "pixel_values"]
-    assert torch.equal(ours.normalised(torch.float32), values)
-
-
-def count(mark: str) -> tuple[int]:
-    return (int(mark == "video"),)
+    kind, pixels = ("video", "pixel_values_videos") if isinstance(medium, Shape) else ("image", "pixel_values")
+    asked = ask(adapter, Question("", f"<{kind}>", (medium,)))
+    theirs = processed(library.processor(seeing), asked.text, asked.media)
+    ours = adapter.patches(asked.media[0])
+    assert [list(ours.grid)] == theirs[f"{kind}_grid_thw"].tolist() == [list(grid) for grid in asked.prompt.grids]
+    assert torch.equal(ours.normalised(torch.float32), theirs[pixels])
 
 
 def test_a_response_continues_as_if_it_had_been_part_of_the_prompt(library: Library, family: Family) -> None:

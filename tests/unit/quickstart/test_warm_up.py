@@ -1,5 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -8,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from examples.quickstart.captions import caption
 from examples.quickstart.make_model import make
-from examples.quickstart.make_videos import Recipe, write_dataset
-from examples.quickstart.questions import KINDS
+from examples.quickstart.make_videos import KNOWN_KINDS, Recipe, write_dataset
+from examples.quickstart.questions import COLOURS, FORMS, KINDS
 from examples.quickstart.warm_up import FormBatches, WarmUp, warm_up
 from tests.world import tiny_model, tiny_rows
 
@@ -52,6 +54,26 @@ def test_what_is_taught_says_nothing_about_the_video(model: Path, tmp_path: Path
 def test_each_kind_is_taught_its_own_form(model: Path, tmp_path: Path, kind: str, form: str) -> None:
     answer = FormBatches(model, tmp_path, WarmUp()).random_answer({"problem": KINDS[kind].problem})
     assert re.fullmatch(form, answer)
+
+
+def test_captions_are_of_new_scenes_in_a_code_of_their_own(model: Path, tmp_path: Path) -> None:
+    rows = unanswered(tiny_rows(tmp_path, 4, kinds="all"))
+    batches = FormBatches(model, tmp_path, WarmUp(batch_size=6, captions=2))
+    decode = batches.processor.tokenizer.decode
+    taught = [decode(labels[labels != -100]) for labels in batches.draw(rows)["labels"]]
+    assert all(re.fullmatch(r"[a-e]\d{6}( [a-e]\d{6})*<\|im_end\|>", text) for text in taught[:2])
+    assert all(text.startswith("<answer>") for text in taught[2:])
+    (_, metadata) = own = batches.clip(tmp_path / rows[0]["videos"][0])
+    asked, clip, _ = batches.captioned(metadata)
+    assert asked["problem"] not in {kind.problem for kind in KNOWN_KINDS.values()}
+    assert clip[0].shape == own[0].shape and clip[0].dtype == own[0].dtype and not torch.equal(clip[0], own[0])
+
+
+def test_a_caption_says_what_each_shape_is_like() -> None:
+    scene, _ = KNOWN_KINDS["event"].draw(random.Random(0), 3, 4.0)
+    (shape,) = scene.shapes
+    letter = "abcd"[list(COLOURS.values()).index(shape.colour)]
+    assert caption(scene) == f"{letter}{FORMS.index(shape.form)}20523"  # on the right, above, half as wide, from 2 to 3
 
 
 def test_a_warm_model_is_reused_until_what_it_came_from_changes(tmp_path: Path) -> None:
