@@ -35,13 +35,14 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--output_dir", type=Path, default=Path("outputs/eval"))
     where.add_argument("--cache_dir", type=Path, default=Path("outputs/video_cache"))
     where.add_argument("--no_report", action="store_true", help="leave reports to a later `python -m eval report`")
-    _add_seeing(parser.add_argument_group("what the model sees; unset: what the benchmark asks for"))
+    add_seeing_flags(parser.add_argument_group("what the model sees; unset: what the benchmark asks for"))
     _add_sampling(parser.add_argument_group("how it answers; greedy unless told otherwise"))
     _add_judge(parser.add_argument_group("the judge of free answers; without one they stay open, and count as wrong"))
     _add_engine(parser.add_argument_group("the engine"))
 
 
-def _add_seeing(group: Any) -> None:
+def add_seeing_flags(group: Any) -> None:
+    """The frame budget."""
     group.add_argument("--fps", type=float)
     group.add_argument("--max_frames", type=int)
     group.add_argument("--max_pixels", type=int, help="of one frame")
@@ -97,14 +98,14 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         style=given.style,
         annotations=_paths("--annotations", given.annotations),
         media=_paths("--videos", given.videos),
-        budget=_given(given, "fps", "max_frames", "max_pixels", "total_pixels"),
-        sampling=_given(
+        budget=given_flags(given, "fps", "max_frames", "max_pixels", "total_pixels"),
+        sampling=given_flags(
             given, "temperature", "top_p", "top_k", "presence_penalty", "repetition_penalty", "max_tokens", "seed"
         ),
         engine=EngineSettings(
             device=device,
             dtype=given.dtype or ("float32" if device == "cpu" else "bfloat16"),
-            **_given(
+            **given_flags(
                 given,
                 "max_model_len",
                 "max_num_seqs",
@@ -152,7 +153,7 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _given(given: argparse.Namespace, *fields: str) -> dict[str, Any]:
+def given_flags(given: argparse.Namespace, *fields: str) -> dict[str, Any]:
     """The flags that were set."""
     return {name: getattr(given, name) for name in fields if getattr(given, name) is not None}
 

@@ -93,14 +93,20 @@ class RunOptions:
         return SamplingPlan(temperature=0.0, max_tokens=most, seed=1).override(dict(self.sampling))
 
     def locate(self, benchmark: Benchmark) -> tuple[Path, Path]:
-        """Annotations and folder of media. Raises ConfigError naming where they were looked for."""
-        name, root = benchmark.name, self.data_root
-        annotations = [root / name / "annotations", *(root / f"{name}{end}" for end in (".json", ".jsonl", ".parquet"))]
-        folders = [root / name / "videos", root / name]
-        return (
-            _first(self.annotations.get(name), annotations, f"annotations of {benchmark.title} ({benchmark.source})"),
-            _first(self.media.get(name), folders, f"videos of {benchmark.title}"),
-        )
+        """Annotations and folder of media."""
+        name = benchmark.name
+        return locate(benchmark, self.data_root, self.annotations.get(name), self.media.get(name))
+
+
+def locate(benchmark: Benchmark, root: Path, annotations: Path | None, media: Path | None) -> tuple[Path, Path]:
+    """Annotations and folder of media, as given or in `root`. Raises ConfigError naming where they were looked for."""
+    name = benchmark.name
+    files = [root / name / "annotations", *(root / f"{name}{end}" for end in (".json", ".jsonl", ".parquet"))]
+    folders = [root / name / "videos", root / name]
+    return (
+        _first(annotations, files, f"annotations of {benchmark.title} ({benchmark.source})"),
+        _first(media, folders, f"videos of {benchmark.title}"),
+    )
 
 
 def _first(given: Path | None, places: list[Path], what: str) -> Path:

@@ -125,9 +125,14 @@ def _without_levels(rest: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def _stir(model: nn.Module) -> None:
-    """What starts as a constant gets values, and memories that last: a state that fades at once would hide its loss."""
+    """What starts as a constant gets values; states last, for one that fades at once would hide its loss.
+
+    Convolutions have the spread that torch gives them: with 0.1, keys are so short that normalising them is all rounding.
+    """
     for name, parameter in model.named_parameters():
         if name.endswith("A_log"):
             parameter.copy_(torch.linspace(0.02, 0.3, len(parameter)).log())
+        elif name.endswith("conv1d.weight"):
+            parameter.mul_(3.0)
         elif name.endswith(("bias", "norm.weight", "gate.weight")):
             parameter.add_(torch.randn_like(parameter) * make_model.INIT_STD)

@@ -15,14 +15,16 @@ from verl.config.load import load
 from verl.config.plan import Plan
 from verl.data.dataset import build_dataset
 from verl.models.adapter import load_adapter
+from verl.rollout.configured import engine_options, sampling_plan
+from verl.rollout.engine import SamplingPlan
 from verl.rollout.environment import engine_environment
-from verl.trainer import orders
+from verl.rollout.options import EngineOptions
 from verl.trainer.wiring import resolve_device
 from verl.types import Prompt, Trajectory
 from verl.workers.process import configure_logging
 
 
-async def ask(options: orders.EngineOptions, prompt: Prompt, plan: orders.SamplingPlan) -> Trajectory:
+async def ask(options: EngineOptions, prompt: Prompt, plan: SamplingPlan) -> Trajectory:
     """The greedy answer."""
     from verl.rollout.server import VllmServer  # reads its environment at import
 
@@ -47,14 +49,14 @@ def main() -> None:
     os.environ |= engine_environment(device)
     dataset = build_dataset(config.data, load_adapter(arguments.model), train=False)
     prompt = dataset[arguments.row]
-    options = orders.engine_options(
+    options = engine_options(
         config,
         device,
         Plan.of(config, 1, device),
         max_videos=len(prompt.record.videos),
         max_images=len(prompt.record.images),
     )
-    answer = asyncio.run(ask(options, prompt, orders.sampling_plan(config)))
+    answer = asyncio.run(ask(options, prompt, sampling_plan(config)))
     record = prompt.record
     print(f"video     {record.videos[0]}")
     print(f"question  {record.problem.removeprefix('<video>')}  {'  '.join(record.options)}")

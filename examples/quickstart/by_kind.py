@@ -48,9 +48,14 @@ class Outcome:
         return self.after - self.before > 0.5 / self.count**0.5
 
 
+def log_of(config: Config) -> Path:
+    """Where that run's metrics are."""
+    return Path(config.trainer.save_checkpoint_path or ".") / "experiment_log.jsonl"
+
+
 def outcomes(config: Config) -> list[Outcome]:
     """The tasks of the run that `config` describes, in the order of ALL_KINDS."""
-    steps = read_log(Path(config.trainer.save_checkpoint_path) / "experiment_log.jsonl")
+    steps = read_log(log_of(config))
     rows = read_records(config.data.val_files, RowFormat.of(config.data))
     of_task: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
@@ -146,7 +151,7 @@ def main() -> None:
     config = load([f"config={arguments.config}"])
     found = outcomes(config)
     if arguments.picture is not None:
-        draw(read_log(Path(config.trainer.save_checkpoint_path) / "experiment_log.jsonl"), found, arguments.picture)
+        draw(read_log(log_of(config)), found, arguments.picture)
     print("\n".join(["", *table(found)]))
 
 

@@ -4,6 +4,9 @@
 
 Every target is the answer to another scene, drawn by lot: the model learns to say `<answer>B</answer>`, and which
 letter is right stays for reinforcement learning to find out. No row's own answer is read.
+
+With `captions` it teaches to see as well: to describe scenes drawn for this alone, in a code that no answer is written
+in. What to do with what is seen stays for reinforcement learning all the same.
 """
 
 from __future__ import annotations
@@ -23,14 +26,17 @@ import torch
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
+from examples.quickstart.all_kinds import ALL_KINDS
+from examples.quickstart.captions import QUESTION, caption
 from examples.quickstart.make_model import RECIPE
-from examples.quickstart.make_videos import KNOWN_KINDS
+from examples.quickstart.make_videos import KNOWN_KINDS, VideoFormat, paint
 from verl.media.source import MediaSource, SourceMode, load
 from verl.types import VideoSpec
 
 VIDEO = VideoSpec(fps=2.0, max_frames=8, min_pixels=64 * 64, max_pixels=64 * 64)  # as in quickstart.yaml
 
 Row = Mapping[str, Any]
+Clip = tuple[torch.Tensor, VideoMetadata]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class WarmUp:
     batch_size: int = 16
     lr: float = 1e-3
     decay: bool = False  # whether lr falls to nothing in a straight line
+    captions: int = 0  # of a batch: scenes to describe; the rest is the form of answers
     seed: int = 0
 
 
@@ -58,10 +65,15 @@ class FormBatches:
     def draw(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Model inputs for one batch, with `labels` [B, P + R] that are -100 outside of the answers."""
         texts, videos, answers = [], [], []
-        for row in self.rng.choices(rows, k=self.settings.batch_size):
+        for place, row in enumerate(self.rng.choices(rows, k=self.settings.batch_size)):
+            clip = self.clip(self.data / row["videos"][0])
+            if place < self.settings.captions:
+                row, clip, answer = self.captioned(clip[1])
+            else:
+                answer = f"<answer>{self.random_answer(row)}</answer>"
             texts.append(self.prompt(row))
-            videos.append(self.clip(self.data / row["videos"][0]))
-            answers.append(f"<answer>{self.random_answer(row)}</answer><|im_end|>")
+            videos.append(clip)
+            answers.append(f"{answer}<|im_end|>")
         batch = self.processor(
             text=[text + answer for text, answer in zip(texts, answers, strict=True)],
             videos=[frames for frames, _ in videos],
@@ -86,13 +98,21 @@ class FormBatches:
         content = [{"type": "video"}, {"type": "text", "text": text}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
+    def captioned(self, metadata: VideoMetadata) -> tuple[Row, Clip, str]:
+        """A question that no row asks, a new scene of the length and rate of `metadata`, and what is seen in it."""
+        kind = self.rng.choice(tuple(ALL_KINDS.values()))
+        scene, _ = kind.draw(self.rng, self.rng.randrange(840), 4.0)
+        frames = paint(scene, VideoFormat())[metadata.frames_indices]
+        clip = (torch.from_numpy(frames).permute(0, 3, 1, 2), metadata)
+        return {"problem": QUESTION}, clip, caption(scene)
+
     def random_answer(self, row: Row) -> str:
         """A valid answer to this kind of question, drawn without a look at the row's video or answer."""
         kind = next(kind for kind in KNOWN_KINDS.values() if kind.problem == row["problem"])
         return kind.draw(self.rng, self.rng.randrange(840), 4.0)[1]
 
 
-def read_clip(path: Path) -> tuple[torch.Tensor, VideoMetadata]:
+def read_clip(path: Path) -> Clip:
     """Frames [F, 3, H, W] uint8 as training will see them, and where they came from."""
     clip = load(MediaSource(SourceMode.REALTIME_ONLY, None, VIDEO).ref(path))
     metadata = VideoMetadata(
@@ -139,11 +159,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("outputs/quickstart/data"))
     parser.add_argument("--output", type=Path, default=Path("outputs/quickstart/model"))
     parser.add_argument("--steps", type=int, default=WarmUp().steps)
+    parser.add_argument("--captions", type=int, default=0, help="of the 16 rows of a batch, scenes to describe")
     parser.add_argument("--lr", type=float, default=WarmUp().lr)
     parser.add_argument("--decay", action="store_true", help="let the learning rate fall to nothing")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    settings = WarmUp(steps=arguments.steps, lr=arguments.lr, decay=arguments.decay, seed=arguments.seed)
+    settings = WarmUp(**{name: getattr(arguments, name) for name in ("steps", "captions", "lr", "decay", "seed")})
     trained = warm_up(arguments.model, arguments.data, arguments.output, settings)
     print(f"warmed-up model: {arguments.output} ({'trained' if trained else 'already there, reused'})")
 

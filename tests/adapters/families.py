@@ -15,6 +15,7 @@ class Family:
     """What the tests expect. `name` is a key of tests.families.BUILDERS and the model type in config.json."""
 
     name: str
+    stored: tuple[str, ...]  # weights by their names in the published files
     align: int = 1
     reads_media: bool = True
     # Whether transformers counts on after a video as vLLM does. Where it does not, its positions are only compared up

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.adapters.families import Family
 from tests.adapters.media import EXCERPT, LONG, ODD, STEADY, TALL, WIDE, Asked, Question, ask, processed
 from tests.adapters.prompts import prompt_of
 from tests.policy_world import FAR, MemoryReader
+from verl.errors import AlignmentError
 from verl.fsdp.forward import token_logprobs
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.patches import PatchCache
@@ -161,7 +162,7 @@ def test_logprobs_and_gradients_equal_one_response_at_a_time(
     model = batch.adapter.build(torch.float32, gradient_checkpointing=packing == "shared")
     found = batch.logprobs(model, batch.pack(shared=PACKINGS[packing]))
     logprobs, grads = expected(family)
-    error = max(float((ours - theirs).abs().max()) for ours, theirs in zip(found, logprobs, strict=True))
+    error = max(float((ours.detach() - theirs).abs().max()) for ours, theirs in zip(found, logprobs, strict=True))
     assert error <= family.logprob_error
     weighed(found).backward()
     ours = gradients(model)
@@ -199,7 +200,7 @@ def test_features_of_a_medium_do_not_depend_on_its_company(library: Library, see
 
 @torch.no_grad()
 def test_a_sampled_vision_token_is_ordinary_text(library: Library, seeing: Family) -> None:
-    """transformers is told where the media are by `mm_token_type_ids`, and gets a twin token of the same embedding."""
+    """transformers cannot tell it from a placeholder; it gets another token with the same embedding and logit."""
     adapter = library.adapter(seeing)
     model, stock = adapter.build(torch.float32), stock_model(library.folder(seeing), seeing)
     texts = ["I see <|video_pad|><|video_pad|> it", "<|image_pad|>, it<|video_pad|>"]
@@ -238,6 +239,35 @@ def test_a_model_built_without_weights_becomes_the_model_when_they_arrive(librar
     micro = batch.pack()
     for ours, theirs in zip(batch.logprobs(bare, micro), batch.logprobs(full, micro), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
+def test_the_tower_is_given_the_type_it_computes_in(library: Library, seeing: Family) -> None:
+    batch = batch_of(library, seeing)
+    model = batch.adapter.build(torch.bfloat16)
+    seen: list[Tensor] = []
+    batch.adapter.vision_tower(model).register_forward_pre_hook(lambda _, args: seen.append(args[0]))  # type: ignore[union-attr]
+    micro = batch.pack()
+    batch.logprobs(model, micro)
+    (pixels,) = seen
+    assert {patches.values.dtype for patches in micro.row.media} == {torch.uint8}
+    assert torch.equal(pixels, torch.cat([each.normalised(torch.float32) for each in micro.row.media]).bfloat16())
+
+
+def test_a_row_with_too_few_placeholders_is_fatal(library: Library, seeing: Family) -> None:
+    batch = batch_of(library, seeing)
+    model, row = batch.adapter.build(torch.float32), batch.pack().row
+    with pytest.raises(AlignmentError, match="placeholders for"):
+        batch.adapter.hidden_states(model, replace(row, visual_index=row.visual_index[:-1]))
+    with pytest.raises(AlignmentError, match="placeholders for"):
+        batch.adapter.hidden_states(model, replace(row, slots=row.slots[:-1]))
+
+
+def test_a_row_moves_between_devices_whole(library: Library, seeing: Family) -> None:
+    row = batch_of(library, seeing).pack().row.to("meta")
+    segments = row.segments
+    tensors = [row.ids, row.positions, row.visual_index, segments.cu_q, segments.cu_k, segments.k_index]
+    assert {x.device.type for x in [*tensors, *(m.values for m in row.media)] if x is not None} == {"meta"}
 
 
 def test_shard_units_are_the_blocks(library: Library, family: Family) -> None:

@@ -98,9 +98,10 @@ def test_positions_equal_transformers_where_it_is_right(library: Library, seeing
     ours = adapter.positions(asked.prompt.ids, asked.metadata)[1:]
     if seeing.stock_positions or all(isinstance(medium, ImageClip) for medium in asked.media):
         assert ours.tolist() == theirs.tolist()
-    elif question.name not in ROUNDED:
-        end = end_of_first_video(adapter, asked)
-        assert ours[:, :end].tolist() == theirs[:, :end].tolist()
+        return
+    end = end_of_first_video(adapter, asked)
+    off = np.abs(ours[:, :end] - theirs[:, :end].numpy()).max()
+    assert off == 0 or (question.name in ROUNDED and off == 1)
 
 
 def end_of_first_video(adapter: ModelAdapter, asked: Asked) -> int:

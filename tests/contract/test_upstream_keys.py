@@ -194,7 +194,6 @@ REFUSED = {
     "worker.actor.padding_free": "false",
     "worker.actor.dynamic_batching": "false",
     "worker.actor.ulysses_size": "2",
-    "worker.actor.model.lora.rank": "8",
     "worker.actor.fsdp.fsdp_size": "2",
     "worker.actor.fsdp.mp_buffer_dtype": "bf16",
     "worker.ref.strategy": "megatron",

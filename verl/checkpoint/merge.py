@@ -15,35 +15,63 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import PreTrainedModel
 
 from verl.checkpoint import durable
+from verl.checkpoint.adapter import Lora, base_folder, merged_weights, read_lora, write_peft
 from verl.checkpoint.layout import HUGGINGFACE, copy_small_files
 from verl.checkpoint.sharded import SHARDS, check_shapes, stored_shapes
 from verl.errors import CheckpointError
 from verl.models.adapter import load_adapter
 
 
-def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = None) -> Path:
+def merge(
+    actor: Path, target: Path | None = None, dtype: torch.dtype | None = None, base: Path | None = None
+) -> Path:
     """Write a folder that `from_pretrained` and vLLM load: safetensors under the hub's names, tied weights once.
 
     `actor` is <checkpoint>/global_step_N/actor. `target` defaults to its huggingface/ folder; `dtype` to the stored
     one. Raises CheckpointError when a tensor is missing, is left over, or has another shape than the config says.
+
+    Adapters go into the weights of the model that they were trained beside, found at `base` if it has moved, and keep
+    that one's type.
     """
     files = actor / HUGGINGFACE
     if not (files / "config.json").is_file():
         raise CheckpointError(f"{files} has no config.json; --local_dir must be a checkpoint's actor folder")
-    shell = load_adapter(str(files)).build(torch.float32, meta=True)
-    wanted = {name: tuple(value.shape) for name, value in _tensors(shell).items()}
-    check_shapes(actor, stored_shapes(actor), wanted)
-    state = _read(actor, dtype)
+    adapter = load_adapter(str(files))
+    shell = adapter.build(torch.float32, meta=True)
+    lora = read_lora(actor)
+    if lora is None:
+        wanted = {name: tuple(value.shape) for name, value in _tensors(shell).items()}
+        check_shapes(actor, stored_shapes(actor), wanted)
+    weights = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
+    state = {name: adapter.as_published(name, tensor) for name, tensor in weights.items()}
     target = target or files
     temporary = durable.hidden(target, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shell.save_pretrained(temporary, state_dict=state)
+    shell.save_pretrained(temporary, state_dict=state, save_original_format=adapter.renamed_on_save)
     copy_small_files(files, temporary)
     for weights in temporary.glob("*.safetensors"):
         durable.sync(weights)
     durable.replace_folder(temporary, target)
     return target
+
+
+def export_adapter(actor: Path, target: Path, dtype: torch.dtype | None = None) -> Path:
+    """Write the adapters of a checkpoint as a folder that peft loads. Raises CheckpointError when it has none."""
+    lora = read_lora(actor)
+    if lora is None:
+        raise CheckpointError(f"{actor} has no adapters: the run trained whole weights; merge it instead")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_peft(_read(actor, dtype), lora, target)
+
+
+def _with_adapters(
+    shell: PreTrainedModel, actor: Path, lora: Lora, base: Path | None, dtype: torch.dtype | None
+) -> dict[str, Tensor]:
+    options = {"config": shell.config, "dtype": "auto", "local_files_only": True}
+    weights = _tensors(type(shell).from_pretrained(base_folder(lora, base), **options))
+    found = merged_weights(weights, _read(actor), lora)
+    return {name: tensor.to(dtype or weights[name].dtype) for name, tensor in found.items()}
 
 
 def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -52,7 +80,7 @@ def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name in names}
 
 
-def _read(actor: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:
+def _read(actor: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """Whole tensors by name, in memory."""
     entries = FileSystemReader(actor / SHARDS).read_metadata().state_dict_metadata
     state = {

@@ -40,6 +40,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from verl.checkpoint import durable
 from verl.errors import CheckpointError
+from verl.models.low_rank import is_adapter
 
 SHARDS = "shards"
 _RNG = "rng"
@@ -135,8 +136,9 @@ def check_shapes(folder: Path, stored: Mapping[str, tuple[int, ...]], wanted: Ma
 
 
 def _model_state(model: nn.Module) -> dict[str, Any]:
-    """Sharded tensors by name, a tied one under its first name only."""
+    """Sharded tensors by name, a tied one under its first name only; of a model with adapters, these alone."""
     names = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
+    names = set(filter(is_adapter, names)) or names
     return {name: value for name, value in get_model_state_dict(model).items() if name in names}
 
 

@@ -14,6 +14,7 @@ from verl.config.collection import collection_problems
 from verl.config.data import DataConfig
 from verl.config.judge import judge_problems
 from verl.config.keys import read
+from verl.config.lora import lora_problems
 from verl.config.losses import loss_problems
 from verl.config.model import OptimConfig
 from verl.config.plan import image_spec, video_spec
@@ -360,6 +361,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _judge,
     _reward_model,
     _model,
+    lora_problems,
     _paths,
     _rows,
     _mix,

@@ -18,8 +18,13 @@ class LoraConfig:
 
     rank: int = key(0, "rank of the adapters; 0 = train all weights")
     alpha: int = key(16, "scale of the adapters, divided by the rank")
-    target_modules: tuple[str, ...] = key(("all-linear",), "modules that get an adapter")
-    exclude_modules: tuple[str, ...] = key((), "modules that get none")
+    target_modules: tuple[str, ...] = key(
+        ("all-linear",), "linear layers that get an adapter: names, ends of names, or regular expressions"
+    )
+    exclude_modules: tuple[str, ...] = key((), "linear layers that get none, written likewise")
+    sync: Literal["merged", "adapter"] = key(
+        "merged", "engines are sent all weights with the adapters in them, or the adapters alone"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,11 @@ class ModelConfig:
     override_config: dict[str, Any] = free("values that replace those in the model's config.json")
     enable_gradient_checkpointing: bool = key(True, "recompute activations in the backward pass")
     trust_remote_code: bool = key(False, "run Python that comes with the model (upstream: true)")
-    freeze_vision_tower: bool = key(False, "do not train the vision tower")
+    freeze_vision_tower: bool = key(False, "do not train the vision tower; with LoRA it gets no adapters")
+    freeze_merger: bool | None = key(
+        None, "do not train what joins the vision tower to the language model; null = as freeze_vision_tower"
+    )
+    freeze_language_model: bool = key(False, "do not train the language model, embeddings and output head included")
     lora: LoraConfig = section(LoraConfig)
 
 

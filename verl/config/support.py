@@ -42,7 +42,6 @@ ONLY: dict[str, Only] = {
     "worker.actor.padding_free": Only(values=(True,), missing="rows are always packed without padding"),
     "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.actor.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available yet"),
-    "worker.actor.model.lora.rank": Only(values=(0,), missing="low-rank adapters are not available yet"),
     "worker.actor.fsdp.fsdp_size": _COPIES,
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,
@@ -52,15 +51,11 @@ ONLY: dict[str, Only] = {
     "worker.rollout.colocated": Only(values=(True,), missing="engines on devices of their own are not available yet"),
 }
 
-_NO_LORA = "low-rank adapters are not available yet"
 _CRITIC_LORA = "a critic trains all of its weights"
 _FSDP2 = "FSDP2 always shards the model's own parameters"
 
 NO_EFFECT: dict[str, str] = {
     "worker.actor.fsdp.use_orig_params": _FSDP2,
-    "worker.actor.model.lora.alpha": _NO_LORA,
-    "worker.actor.model.lora.exclude_modules": _NO_LORA,
-    "worker.actor.model.lora.target_modules": _NO_LORA,
     "worker.actor.use_torch_compile": "log-probabilities are computed in chunks, without compilation",
     "worker.ref.fsdp.use_orig_params": _FSDP2,
     "worker.ref.offload.offload_optimizer": "the reference policy has no optimizer",
@@ -82,6 +77,7 @@ NO_EFFECT |= {
     "worker.critic.fsdp.use_orig_params": _FSDP2,
     "worker.critic.model.lora.alpha": _CRITIC_LORA,
     "worker.critic.model.lora.exclude_modules": _CRITIC_LORA,
+    "worker.critic.model.lora.sync": _CRITIC_LORA,
     "worker.critic.model.lora.target_modules": _CRITIC_LORA,
     "worker.critic.model.tokenizer_path": "the critic reads the tokens of the policy",
 }

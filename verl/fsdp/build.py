@@ -16,6 +16,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionP
 
 from verl.config.model import FsdpConfig, ModelConfig
 from verl.fsdp.forward import add_policy_forward
+from verl.fsdp.trained import choose_trained
 from verl.fsdp.values import add_value_forward, add_value_head
 from verl.models.adapter import ModelAdapter
 
@@ -30,12 +31,19 @@ class Blueprint:
     fsdp: FsdpConfig
     trainable: bool = True
     values: bool = False  # a value per token is read off it, in place of the probabilities of tokens
+    seed: int = 0  # of the first values of adapters
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether low-rank adapters are what is trained."""
+        return self.trainable and self.model.lora.rank > 0
 
     def dtype(self, device: str) -> torch.dtype:
-        """Type the weights are kept in. Frozen ones are kept in what they are computed with."""
+        """Type the weights are kept in. Frozen models, and what has adapters, are kept in what they compute with."""
         if self.fsdp.torch_dtype is not None:
             return DTYPES[self.fsdp.torch_dtype]
-        return torch.float32 if self.trainable or device == "cpu" else torch.bfloat16
+        whole = self.trainable and not self.has_adapters
+        return torch.float32 if whole or device == "cpu" else torch.bfloat16
 
     def compute_dtype(self, device: str) -> torch.dtype:
         """Type the weights are gathered and computed with in: on a CPU the one they are kept in."""
@@ -70,15 +78,15 @@ def _network(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh, *, m
     )
     if blueprint.values:
         add_value_head(model)
+    if blueprint.trainable:
+        dtype = DTYPES[blueprint.fsdp.torch_dtype or "fp32"]  # of adapters
+        choose_trained(model, adapter, blueprint.model, dtype, blueprint.seed)
+    else:
+        model.requires_grad_(False)
     return model
 
 
 def _finish(model: Any, adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
-    tower = adapter.vision_tower(model)
-    if not blueprint.trainable:
-        model.requires_grad_(False)
-    elif blueprint.model.freeze_vision_tower and tower is not None:
-        tower.requires_grad_(False)
     _shard(model, adapter.shard_units(model), blueprint.fsdp, mesh)
     (add_value_forward if blueprint.values else add_policy_forward)(model, adapter)
     return model

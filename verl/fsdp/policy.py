@@ -18,7 +18,8 @@ from verl.fsdp.forward import response_logprobs
 from verl.fsdp.network import Learner, LearningSettings, Network, NetworkSettings
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.sampling import Sampling
-from verl.fsdp.weights import FullWeights
+from verl.fsdp.weights import AdapterWeights, FullWeights
+from verl.models.low_rank import without_adapters
 from verl.tracking.metrics import Metrics
 from verl.types import Experience, Floats, Source, Trajectory
 
@@ -56,16 +57,34 @@ class Policy(FrozenPolicy):
     def __init__(self, packer: Packer, settings: PolicySettings, training: TrainingSettings, mesh: DeviceMesh) -> None:
         super().__init__(packer, settings, mesh)
         self.learner = Learner(self, training, "actor")
-        self.optimizer = self.learner.optimizer
+        self.optimizer, self.schedule = self.learner.optimizer, self.learner.schedule
         self._loss = find_loss(training.loss)
 
     def update(self, steps: Sequence[Sequence[Experience]], loss: LossSettings) -> Metrics:
         """The updates of one training step: this rank's rows of each optimiser step, in order, every epoch."""
         return self.learner.update(steps, partial(self._rows_loss, loss))
 
+    def base_logprobs(self, rows: Sequence[Trajectory]) -> list[Floats]:
+        """What `logprobs` gives without adapters: those of the model that training started from."""
+        with without_adapters(self.model):
+            return self.logprobs(rows)
+
     def full_weights(self, dtype: torch.dtype | None = None) -> FullWeights:
-        """All weights by name, to be iterated inside `weights_present()`; as they are computed with by default."""
-        return FullWeights(self.model, dtype or self.settings.blueprint.compute_dtype(self.mesh.device_type))
+        """All weights by name, adapters in them, to be iterated inside `weights_present()`.
+
+        As they are computed with by default.
+        """
+        lora = self.settings.blueprint.model.lora
+        scale = lora.alpha / lora.rank if lora.rank else 0.0
+        return FullWeights(self.model, dtype or self._compute_dtype, scale)
+
+    def adapter_weights(self) -> AdapterWeights:
+        """The adapters alone, to be iterated inside `weights_present()`."""
+        return AdapterWeights(self.model, self._compute_dtype, self.mesh.device_type)
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        return self.settings.blueprint.compute_dtype(self.mesh.device_type)
 
     def _rows_loss(
         self, settings: LossSettings, batch: MicroBatch, rows: Sequence[Experience], denominators: Denominators

@@ -44,6 +44,5 @@ class Sampling:
         if self.top_p < 1:
             ascending, places = logits.masked_fill(~kept, -math.inf).sort(dim=-1)
             below = ascending.softmax(-1).cumsum(-1) <= 1 - self.top_p
-            below[:, -1] = False
             kept &= ~below.scatter(-1, places, below)
         return kept.scatter(-1, sampled[:, None], value=True)

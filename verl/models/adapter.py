@@ -89,6 +89,7 @@ class ModelAdapter(ABC):
     model_class: ClassVar[Any]  # transformers' Auto class that builds it
     scorer_class: ClassVar[Any] = AutoModelForSequenceClassification  # likewise, as a reward model
     reads_media: ClassVar[bool] = True
+    renamed_on_save: ClassVar[bool] = True  # whether transformers saves weights as they are published, by itself
     align: int = 1  # frame height and width must be multiples of this
     patch_size: int = 1
     temporal_patch_size: int = 1
@@ -193,9 +194,18 @@ class ModelAdapter(ABC):
             _restore_tables(model)
         else:
             model = self.model_class.from_pretrained(self.model_path, config=config, local_files_only=True, **options)
+        model = self.prepare(model)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         return model.train()
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The network, whatever its head, ready for packed rows."""
+        return model
+
+    def as_published(self, name: str, weight: Tensor) -> Tensor:
+        """A whole weight in memory -> as the hub has it and the rollout engine wants it. The name stays."""
+        return weight
 
     @abstractmethod
     def attention(self) -> str | dict[str, str]:
@@ -210,8 +220,13 @@ class ModelAdapter(ABC):
         """Blocks to shard one by one."""
 
     def vision_tower(self, model: PreTrainedModel) -> nn.Module | None:
-        """The part to freeze when the vision tower is frozen."""
+        """The part that sees, with its mergers."""
         return None
+
+    def mergers(self, model: PreTrainedModel) -> list[nn.Module]:
+        """Parts of the vision tower that make its features into embeddings of the language model."""
+        tower = self.vision_tower(model)
+        return [] if tower is None else [part for name, part in tower.named_children() if "merger" in name]
 
     def head(self, model: PreTrainedModel) -> Tensor:
         """Output projection [V, D]."""

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low-rank adapters (LoRA, arXiv 2106.09685) beside frozen matrices: where they go, and what their weights are called.
 
-peft puts them in place of linear layers: `x.weight` becomes `x.base_layer.weight`, with `x.lora_A.default.weight` [r, in]
-and `x.lora_B.default.weight` [out, r] beside it. What leaves the process has other names: those of the model alone, or
-those of a peft folder.
+peft puts them in place of linear layers: `x.weight` becomes `x.base_layer.weight`, and beside it there are
+`x.lora_A.default.weight` [r, in] and `x.lora_B.default.weight` [out, r]. What leaves the process has other names: those
+of the model alone, or those of a peft folder.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def add_adapters(model: nn.Module, config: LoraConfig, names: list[str], dtype: 
 def without_adapters(model: nn.Module) -> Iterator[None]:
     """The model as it was before it got adapters. Not around a backward pass.
 
-    WORKAROUND(peft 0.21): its own switch also sets requires_grad, on whichever of its two copies of a weight FSDP2 shows
-    at that moment, and a gathered copy that is made in between would stay frozen for good. `_disable_adapters` is all
-    that the forward pass reads.
+    WORKAROUND(peft 0.21): its own switch also sets requires_grad, on whichever of its two copies of a weight FSDP2
+    shows at that moment, and a gathered copy that is made in between would stay frozen for good. `_disable_adapters` is
+    all that the forward pass reads.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -134,6 +134,12 @@ def parts(layer: str) -> tuple[str, str]:
 def peft_name(name: str) -> str:
     """What a part of an adapter is called in a peft folder."""
     return _PEFT + name.replace(".default.weight", ".weight")
+
+
+def peft_layers(names: Collection[str]) -> list[str]:
+    """The layers that have an adapter among names in a peft folder, sorted."""
+    end = ".lora_B.weight"
+    return sorted(name.removeprefix(_PEFT).removesuffix(end) for name in names if name.endswith(end))
 
 
 # -- values

@@ -53,7 +53,7 @@ def build_scorer(adapter: ModelAdapter, dtype: torch.dtype) -> PreTrainedModel:
     )
     if found["missing_keys"]:
         raise _untrained(adapter, sorted(found["missing_keys"]))
-    return model.eval().requires_grad_(False)
+    return adapter.prepare(model).eval().requires_grad_(False)
 
 
 def head_scores(model: PreTrainedModel, hidden: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from verl.models.segments import register_attention
 from verl.types import Grid, MediaClip, MediaMetadata, Tokens
 
 
-@ADAPTERS.register("qwen3", "qwen2")
+@ADAPTERS.register("qwen3", "qwen2", "qwen3_moe")
 class TextAdapter(ModelAdapter):
     """One position axis and no vision tower: media of any kind are refused."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 BLOCK = 128  # tokens per KV block on a CPU
 KV_FLOOR_MB, KV_CEILING_MB = 64, 4096
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM has room for
 ITEMSIZE = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
 
 
@@ -37,6 +38,8 @@ class EngineOptions:
     max_videos: int = 1  # per prompt
     max_images: int = 0
     media_cache_gb: float = 1.0  # processed pixels that siblings share
+    lora_rank: int = 0  # of adapters that are sent in place of weights; 0: there are none
+    lora_sees: bool = False  # whether the vision tower has adapters too
     trust_remote_code: bool = False
     disable_log_stats: bool = True
 
@@ -67,6 +70,13 @@ class EngineOptions:
             "disable_log_stats": self.disable_log_stats,
             "use_tqdm_on_load": False,
         }
+        if self.lora_rank:
+            arguments |= {
+                "enable_lora": True,
+                "max_loras": 1,
+                "max_lora_rank": next(rank for rank in LORA_RANKS if rank >= self.lora_rank),
+                "enable_tower_connector_lora": self.lora_sees,
+            }
         if not on_cpu:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         kv_mb = self.kv_cache_memory_mb or (self._cpu_kv_cache_mb() if on_cpu else None)

@@ -8,9 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from verl.errors import DataError, WorkerError
+from verl.models.low_rank import write_peft_folder
 from verl.rollout.clips import ClipPool
 from verl.rollout.engine import Completion, EngineStats, SamplingPlan
 from verl.rollout.options import EngineOptions
@@ -35,6 +38,11 @@ def _open_vllm(options: EngineOptions) -> Engine:
     from verl.rollout.vllm_engine import Engine  # seconds of imports, wanted in an engine's process alone
 
     return Engine.open(options)
+
+
+def _memory() -> str | None:
+    """Where files take no disk, if there is such a place."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 class VllmServer:
@@ -140,7 +148,8 @@ class VllmServer:
         await asyncio.gather(*self._rows, return_exceptions=True)  # the ones under way need the caches
         with self._watched("going to sleep"):
             if self._sleeps:
-                await self._running().sleep(level=1 if keep_weights else 2, mode="wait")
+                stays = keep_weights or self.options.lora_rank > 0  # nobody sends what adapters belong to
+                await self._running().sleep(level=1 if stays else 2, mode="wait")
             else:
                 await self._running().pause_generation(mode="wait", clear_cache=True)
 
@@ -194,6 +203,13 @@ class VllmServer:
         """Label what is generated from now on; `version` is a decimal number."""
         with self._watched("setting the weight version"):
             await self._running().update_weight_version(version)
+
+    async def load_adapter(self, settings: dict[str, Any], weights: bytes) -> None:
+        """Receive adapters in place of weights: adapter_config.json and adapter_model.safetensors of a peft folder."""
+        self._expect(Phase.RECEIVING, "receive adapters")
+        with self._watched("loading adapters"), TemporaryDirectory(prefix="verl-adapter-", dir=_memory()) as folder:
+            write_peft_folder(Path(folder), settings, weights)
+            await self._running().load_adapter(Path(folder))
 
     # -- health
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from vllm import AsyncEngineArgs, SamplingParams
 from vllm.config import ModelConfig, VllmConfig
 from vllm.inputs import TokensPrompt
 from vllm.logprobs import FlatLogprobs
+from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -28,6 +30,8 @@ from verl.types import Tokens
 class Engine(AsyncLLM):
     """AsyncLLM that answers in our words."""
 
+    _adapter: LoRARequest | None = None  # what every request is answered with
+
     @classmethod
     def open(cls, options: EngineOptions) -> Engine:
         """Start the engine's processes and wait for the model. Call it in the running event loop."""
@@ -38,7 +42,7 @@ class Engine(AsyncLLM):
     async def answer(self, request: dict[str, Any], arguments: dict[str, Any]) -> Completion:
         """One response, when it is finished; for what `requests` makes of a prompt and a plan."""
         params = SamplingParams(**arguments, output_kind=RequestOutputKind.FINAL_ONLY)
-        answers = self.generate(cast(TokensPrompt, request), params, uuid.uuid4().hex)
+        answers = self.generate(cast(TokensPrompt, request), params, uuid.uuid4().hex, lora_request=self._adapter)
         output = [answer async for answer in answers][-1]
         completion = output.outputs[0]
         return Completion(
@@ -49,6 +53,13 @@ class Engine(AsyncLLM):
             finish_reason=str(completion.finish_reason),
             weight_version=min(int(span.version) for span in completion.weight_versions or ()),
         )
+
+    async def load_adapter(self, folder: Path) -> None:
+        """Answer with the adapters in a peft folder from now on. The folder may go when this is done."""
+        request = LoRARequest("policy", 1, str(folder), load_inplace=True)
+        if not await self.add_lora(request):
+            raise RuntimeError(f"vLLM did not load the adapters in {folder}")
+        self._adapter = LoRARequest("policy", 1, str(folder))
 
     def decode(self, ids: Tokens, *, skip_special_tokens: bool) -> str:
         """The text of a response, spaces untouched."""

@@ -31,7 +31,7 @@ def policy_orders(config: Config, machines: Machines, plan: Plan, num_training_s
     """One order per policy rank."""
     actor, rollout = config.worker.actor, config.worker.rollout
     policy = PolicySettings(
-        blueprint=Blueprint(model=actor.model, fsdp=actor.fsdp),
+        blueprint=Blueprint(model=actor.model, fsdp=actor.fsdp, seed=config.data.seed),
         offload=actor.offload,
         sampling=Sampling(temperature=rollout.temperature, top_p=rollout.top_p, top_k=rollout.top_k),
         token_budget=plan.token_budget_experience,

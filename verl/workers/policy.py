@@ -6,19 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
 from verl.algorithms.contract import LossSettings
-from verl.checkpoint import layout
+from verl.checkpoint import adapter, layout
 from verl.errors import WorkerError
 from verl.fsdp.policy import FrozenPolicy, Policy, PolicySettings, TrainingSettings
 from verl.rollout.options import TransferSettings
 from verl.tracking.metrics import Metrics
 from verl.types import Experience, Floats, Trajectory
 from verl.workers import process
+from verl.workers.adapters import AdapterSender
 from verl.workers.rank import Rank, RankOrder
 
 
@@ -49,10 +51,17 @@ class PolicyWorker(Rank):
         packer, mesh = self._meet(self._order, rendezvous)
         self._network = self._policy = Policy(packer, self._order.policy, self._order.training, mesh)
         self._learner = self._policy.learner
-        self._reference = FrozenPolicy(packer, self._order.reference, mesh) if self._order.reference else None
+        self._reference: FrozenPolicy | None = None
+        if self._order.reference is not None and not self._has_adapters:  # else it is the policy without them
+            self._reference = FrozenPolicy(packer, self._order.reference, mesh)
 
     def connect(self, engines: Sequence[Any], transfer: TransferSettings) -> None:
         """Meet the engines that will be sent weights."""
+        if self._has_adapters and self._order.policy.blueprint.model.lora.sync == "adapter":
+            weights, lora = self._policy.adapter_weights(), self._order.policy.blueprint.model.lora
+            known = engines if self._order.rank == 0 else []
+            self._sender = AdapterSender(weights, lora, self._order.source.model_path, known)
+            return
         from verl.rollout.transfer import make_sender, ray_clients
 
         clients = ray_clients(engines) if self._order.rank == 0 else []
@@ -73,9 +82,9 @@ class PolicyWorker(Rank):
 
     def ref_logprobs(self, rows: Sequence[Trajectory]) -> list[Floats]:
         """[R] per row under the reference policy."""
-        if self._reference is None:
+        if self._order.reference is None:
             raise WorkerError("this run has no reference policy (algorithm.disable_kl=true)")
-        return self._reference.logprobs(rows)
+        return self._policy.base_logprobs(rows) if self._reference is None else self._reference.logprobs(rows)
 
     def update(self, steps: Sequence[Sequence[Experience]], kl_coef: float) -> Metrics:
         """One optimiser step per list of rows. The weight of the KL may differ from step to step."""
@@ -85,7 +94,23 @@ class PolicyWorker(Rank):
         """See Rank; the model's small files too."""
         if self._order.rank == 0:
             self._copy_model_files(folder)
+            if self._lora is not None:
+                adapter.write_lora(folder, self._lora)
         super().save(folder, model_only)
+
+    def load(self, folder: Path) -> None:
+        """See Rank."""
+        adapter.check_lora(folder, self._lora)
+        super().load(folder)
+
+    @property
+    def _has_adapters(self) -> bool:
+        return self._order.policy.blueprint.has_adapters
+
+    @cached_property
+    def _lora(self) -> adapter.Lora | None:
+        lora, base = self._order.policy.blueprint.model.lora, Path(self._order.source.model_path)
+        return adapter.describe(lora.rank, lora.alpha, base) if self._has_adapters else None
 
     def _copy_model_files(self, folder: Path) -> None:
         source = self._order.source

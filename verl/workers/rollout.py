@@ -136,6 +136,10 @@ class RolloutWorker:
         """vLLM's weight-transfer API."""
         await self._server.update_weight_version(version)
 
+    async def load_adapter(self, settings: dict[str, Any], weights: bytes) -> None:
+        """Adapters in place of weights."""
+        await self._server.load_adapter(settings, weights)
+
     async def watch(self) -> None:
         """Return only by raising, when the engine is dead."""
         while True:

@@ -49,9 +49,13 @@ def stored_names(folder: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_from_pretrained_gives_the_trained_weights_under_the_hubs_names(tmp_path: Path, tied: bool) -> None:
-    original = world.tiny_model(tmp_path / "model", tied=tied)
+@pytest.mark.parametrize(
+    ("family", "tied"), [("qwen3_vl", False), ("qwen3_vl", True), ("qwen2_vl", True), ("qwen2_5_vl", False)]
+)
+def test_from_pretrained_gives_the_trained_weights_under_the_hubs_names(
+    tmp_path: Path, family: str, tied: bool
+) -> None:
+    original = world.tiny_model(tmp_path / "model", family, tied=tied)
     expected = saved(original, tmp_path / "actor")
     merged = merge(tmp_path / "actor")
     assert merged == tmp_path / "actor" / "huggingface"

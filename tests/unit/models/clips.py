@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from transformers.video_utils import VideoMetadata as HfMetadata
 
 from verl.types import VideoClip, VideoMetadata
@@ -76,16 +75,4 @@ def for_transformers(metadata: VideoMetadata) -> HfMetadata:
         duration=metadata.duration,
         video_backend="cached",
         frames_indices=list(metadata.excerpt_indices),
-    )
-
-
-def processed(processor, text: str, clips: list[VideoClip]):
-    """What transformers' processor makes of a prompt when it may neither resize nor sample."""
-    return processor(
-        text=[text],
-        videos=[torch.from_numpy(c.frames) for c in clips],
-        video_metadata=[for_transformers(c.metadata) for c in clips],
-        do_resize=False,
-        do_sample_frames=False,
-        return_tensors="pt",
     )

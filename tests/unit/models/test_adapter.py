@@ -51,6 +51,10 @@ def test_marks_and_videos_must_agree(adapter: ModelAdapter, text_adapter: ModelA
         adapter.render("<video>", 2)
     with pytest.raises(DataError, match="0 <video> marks for 1 videos"):
         text_adapter.render("look", 1)
+    with pytest.raises(DataError, match="1 <image> marks for 0 images"):
+        adapter.render("<image>", 0)
+    with pytest.raises(DataError, match="0 <image> marks for 1 images"):
+        adapter.render("<video>", 1, num_images=1)
 
 
 def test_text_models_get_plain_text(text_adapter: ModelAdapter) -> None:

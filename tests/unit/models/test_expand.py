@@ -1,6 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""Expansion from metadata alone, against transformers and against vLLM."""
+"""Expansion from metadata alone: what is refused, and prompts without vision start against vLLM."""
 
 from __future__ import annotations
 
@@ -9,29 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.unit.models.clips import SHAPES, Shape, clip, metadata, processed
+from tests.unit.models.clips import SHAPES, Shape, clip, metadata
 from verl.errors import AlignmentError
 from verl.models.adapter import ModelAdapter
 from verl.types import Grid
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_ids_and_grid_equal_the_processors(adapter: ModelAdapter, processor, shape: Shape) -> None:
-    text = adapter.render("Look: <video>\nWhat is it?", 1)
-    ours = adapter.expand(adapter.encode(text), [metadata(shape)])
-    theirs = processed(processor, text, [clip(shape)])
-    assert ours.ids.tolist() == theirs["input_ids"][0].tolist()
-    assert [list(grid) for grid in ours.grids] == theirs["video_grid_thw"].tolist()
-    assert ours.ids.dtype == np.int32
-
-
-def test_two_videos_keep_their_order(adapter: ModelAdapter, processor) -> None:
-    first, second = SHAPES[1], SHAPES[3]
-    text = adapter.render("<video> or <video>?", 2, system="Compare.")
-    ours = adapter.expand(adapter.encode(text), [metadata(first), metadata(second)])
-    theirs = processed(processor, text, [clip(first), clip(second)])
-    assert ours.ids.tolist() == theirs["input_ids"][0].tolist()
-    assert [list(grid) for grid in ours.grids] == theirs["video_grid_thw"].tolist()
 
 
 @pytest.mark.parametrize("around", ["<|vision_start|><|video_pad|><|vision_end|>", "see <|video_pad|> now"])
@@ -114,7 +95,7 @@ def test_a_text_model_refuses_media(text_adapter: ModelAdapter) -> None:
         lambda: text_adapter.patches(clip(SHAPES[0])),
         lambda: text_adapter.expand(ids, [metadata(SHAPES[0])]),
         lambda: text_adapter.visual_index(ids, [grid]),
-        lambda: text_adapter.positions(ids, [grid]),
+        lambda: text_adapter.positions(ids, [metadata(SHAPES[0])]),
     ]
     for refusal in refusals:
         with pytest.raises(AlignmentError, match="text only"):
