@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +23,7 @@ from verl.errors import CheckpointError
 from verl.models.adapter import load_adapter
 
 
-def merge(
-    actor: Path, target: Path | None = None, dtype: torch.dtype | None = None, base: Path | None = None
-) -> Path:
+def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = None, base: Path | None = None) -> Path:
     """Write a folder that `from_pretrained` and vLLM load: safetensors under the hub's names, tied weights once.
 
     `actor` is <checkpoint>/global_step_N/actor. `target` defaults to its huggingface/ folder; `dtype` to the stored
@@ -42,8 +41,8 @@ def merge(
     if lora is None:
         wanted = {name: tuple(value.shape) for name, value in _tensors(shell).items()}
         check_shapes(actor, stored_shapes(actor), wanted)
-    weights = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
-    state = {name: adapter.as_published(name, tensor) for name, tensor in weights.items()}
+    whole = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
+    state = {name: adapter.as_published(name, tensor) for name, tensor in whole.items()}
     target = target or files
     temporary = durable.hidden(target, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -68,7 +67,7 @@ def export_adapter(actor: Path, target: Path, dtype: torch.dtype | None = None) 
 def _with_adapters(
     shell: PreTrainedModel, actor: Path, lora: Lora, base: Path | None, dtype: torch.dtype | None
 ) -> dict[str, Tensor]:
-    options = {"config": shell.config, "dtype": "auto", "local_files_only": True}
+    options: dict[str, Any] = {"config": shell.config, "dtype": "auto", "local_files_only": True}
     weights = _tensors(type(shell).from_pretrained(base_folder(lora, base), **options))
     found = merged_weights(weights, _read(actor), lora)
     return {name: tensor.to(dtype or weights[name].dtype) for name, tensor in found.items()}

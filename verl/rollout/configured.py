@@ -52,4 +52,6 @@ def engine_options(config: Config, device: str, plan: Plan, *, max_videos: int, 
         max_images=max_images,
         trust_remote_code=model.trust_remote_code,
         disable_log_stats=rollout.disable_log_stats,
+        lora_rank=model.lora.rank if model.lora.sync == "adapter" else 0,
+        lora_sees=not (model.freeze_vision_tower and model.freeze_merger is not False),
     )

@@ -1,5 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def test_prompts_fit_and_carry_eight_frames(config: Config, prompts: PromptDatas
     assert {len(prompt.ids) for prompt in prompts} == {88}
     assert {prompt.media[0].metadata.num_frames for prompt in prompts} == {8}
     assert config.data.max_prompt_length >= 88
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples" / "quickstart").glob("*.py")), ids=lambda file: file.stem)
+def test_every_stage_finds_what_it_imports(file: Path) -> None:
+    importlib.import_module(f"examples.quickstart.{file.stem}")
+
+
+def test_the_variant_with_all_kinds_sees_the_same_frames(config: Config) -> None:
+    variant = load([f"config={ROOT / 'examples/quickstart/all_kinds.yaml'}"])
+    assert video_spec(variant.data, VIDEO.align, train=True) == VIDEO
+    assert variant.worker.actor.global_batch_size == variant.data.rollout_batch_size
+    assert variant.data.format_prompt == config.data.format_prompt
 
 
 def test_the_optimizer_steps_once_per_training_step(config: Config) -> None:

@@ -1,0 +1,187 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Annotation files to rows, and the columns of rows to the parts of a question. Every error names file and row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from eval.item import EvalItem
+from verl.data.files import NO_ROWS, Row, read_rows
+from verl.errors import DataError
+from verl.scoring.answers import unwrap_truth
+from verl.scoring.choices import Options
+
+SUFFIXES = (".json", ".jsonl", ".parquet", ".txt")
+FILE, ROW = "annotation_file", "annotation_row"  # columns that every row has: stem of its file, place in it
+NO_OPTION = (None, "N/A", "")  # what pads option0 ... option4
+
+_BESIDE = ("subtitle", "video", "images")  # folders that hold something else than annotations
+_ON_LINES = re.compile(r"^[ \t]*\(?([A-Z])[.):][ \t]*", re.MULTILINE)
+_IN_TEXT = re.compile(r"(?:^|\s)\(?([A-Z])[.):]\s+")
+_LABEL = re.compile(r"\(?\s?([A-Z])\s?[.):]\s*")
+
+
+def read_annotations(path: Path, pattern: str = "*") -> Iterator[Row]:
+    """The rows of a file; of a folder, those of its files that fit `pattern`, or of all where none does.
+
+    JSON may be an array, an object with `rows`, or an object of named rows (the name becomes column "key"); JSONL has a
+    row on a line, text files a line in column "line". Raises DataError.
+    """
+    for file in _files(path, pattern):
+        for number, row in enumerate(_rows(file)):
+            if isinstance(row, DataError):
+                raise row
+            yield Row(where=row.where, fields={**row.fields, FILE: file.stem, ROW: number})
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix in SUFFIXES
+        and file.name not in NO_ROWS
+        and not any(part.startswith(_BESIDE) for part in file.relative_to(path).parts[:-1])
+    ]
+    if not found:
+        raise DataError(f"{path}: there is no annotation file ({', '.join(SUFFIXES)}) there")
+    return [file for file in found if file.match(pattern)] or found
+
+
+def _rows(file: Path) -> Iterator[Row | DataError]:
+    if file.suffix == ".txt":
+        return _lines(file)
+    if file.suffix == ".json" and (document := _document(file)) is not None:
+        return _members(file, document)
+    return read_rows(file)
+
+
+def _lines(file: Path) -> Iterator[Row | DataError]:
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    return (Row(where=f"{file.name}:{n}", fields={"line": line}) for n, line in enumerate(lines, 1) if line.strip())
+
+
+def _document(file: Path) -> Mapping[str, Any] | None:
+    """The one object that is the whole file; None for an array, or for objects on lines."""
+    text = file.read_text(encoding="utf-8-sig")
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    holds_rows = isinstance(found.get("rows"), list) or all(isinstance(value, dict) for value in found.values())
+    return found if holds_rows else None
+
+
+def _members(file: Path, document: Mapping[str, Any]) -> Iterator[Row | DataError]:
+    rows = document.get("rows")
+    named = [(None, row) for row in rows] if isinstance(rows, list) else list(document.items())
+    for number, (name, row) in enumerate(named):
+        where = f"{file.name} row {number if name is None else name}"
+        if not isinstance(row, dict):
+            yield DataError(f"{where}: a row must be an object with named columns, this is {str(row)[:80]!r}")
+        else:
+            yield Row(where=where, fields=row if name is None else {"key": name, **row})
+
+
+def nested(row: Row, column: str = "qa") -> Iterator[Row]:
+    """The questions in a list of a row, each with the columns of the row; the row itself where it has no such list."""
+    inner = row.fields.get(column)
+    if not isinstance(inner, list):
+        yield row
+        return
+    for number, fields in enumerate(inner):
+        yield Row(where=f"{row.where}, {column} {number}", fields={**row.fields, **fields})
+
+
+def unique(items: Iterable[EvalItem]) -> Iterator[EvalItem]:
+    """The items with a counter behind an id that came before."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        seen[item.id] += 1
+        yield item if seen[item.id] == 1 else replace(item, id=f"{item.id}#{seen[item.id]}")
+
+
+def read_options(value: Any, where: str) -> tuple[str, ...]:
+    """Texts of options in the order of their letters.
+
+    A list with or without letters, an object of letters, or lines. Letters that stand in the list decide, not places;
+    of options with one letter the first with words is taken, and a letter that is left out has an empty text.
+    """
+    if isinstance(value, Mapping):
+        value = [f"{letter}. {text}" for letter, text in value.items()]
+    if isinstance(value, str):
+        value = split_options(value)[1]
+    if not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        raise DataError(f"{where}: options should be a list of texts, they are {value!r:.80}")
+    labels = [_LABEL.match(one.strip()) for one in value]
+    if not value or not all(labels):
+        return tuple(value)
+    known = Options.of(value).texts
+    if all(known[found[1]] == found.string[found.end() :].strip() for found in labels if found and found[1] in known):
+        return tuple(known[letter] for letter in sorted(known))
+    return _harvested([(found[1], found.string[found.end() :].strip()) for found in labels if found])
+
+
+def are_in_order(options: Sequence[str]) -> bool:
+    """Whether the letters before options, if there are any, run from A on, each once, and every option says something."""
+    labels = [_LABEL.match(one.strip()) for one in options]
+    letters = [found[1] for found in labels if found]
+    worded = all(found is None or found.string[found.end() :].strip() for found in labels)
+    return worded and (not letters or letters == list(ascii_uppercase[: len(options)]))
+
+
+def _harvested(options: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    texts: dict[str, str] = {}
+    for letter, text in options:
+        if not re.search(r"\w", texts.get(letter, "")):
+            texts[letter] = text
+    last = ascii_uppercase.index(max(texts)) + 1
+    return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
+
+
+def split_options(text: str) -> tuple[str, tuple[str, ...]]:
+    """A question and the options "A. ...", "(A) ..." at its end: on lines of their own, or else within the text."""
+    for pattern, least in ((_ON_LINES, 1), (_IN_TEXT, 2)):
+        run: list[re.Match[str]] = []
+        for found in pattern.finditer(text):
+            if found[1] == "A":
+                run = [found]
+            elif run and found[1] == ascii_uppercase[len(run)]:
+                run.append(found)
+        if len(run) >= least:
+            ends = [found.start() for found in run[1:]] + [len(text)]
+            texts = (text[found.end() : end].strip() for found, end in zip(run, ends, strict=True))
+            return text[: run[0].start()].strip(), tuple(texts)
+    return text.strip(), ()
+
+
+def letter_answer(value: Any, options: Sequence[str], where: str) -> str:
+    """The true letter, from "C" or "<answer>C</answer>"."""
+    letter = str(unwrap_truth(value)).strip().rstrip(".").upper()
+    if len(letter) != 1 or letter not in ascii_uppercase[: len(options)]:
+        raise DataError(f"{where}: the answer {value!r:.80} is not the letter of one of its {len(options)} options")
+    return letter
+
+
+def index_answer(value: Any, options: Sequence[str], where: str) -> str:
+    """The true letter, from the number of the option, counted from 0."""
+    number = int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else -1
+    if not 0 <= number < len(options):
+        raise DataError(f"{where}: the answer {value!r:.80} is not the number of one of its {len(options)} options")
+    return ascii_uppercase[number]
+
+
+def text_answer(value: Any, options: Sequence[str], where: str) -> str:
+    """The true letter, from the text of the option; empty where it is none, so that no response is right."""
+    return ascii_uppercase[options.index(str(value))] if str(value) in options else ""

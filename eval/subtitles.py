@@ -1,0 +1,143 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Subtitle files, and which subtitles go with the frames that a model sees. Times are in seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.item import Subtitle
+from verl.errors import DataError
+
+FOLDERS = ("subtitles", "subtitle")
+PAUSE = 0.5  # between words of two sentences
+SHORT_PAUSE = 0.1  # the same after a full stop
+SHORTEST = 1.0  # LongVideoBench looks for frames at least this long
+
+_TIMES = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)\s*-->\s*(\d+):(\d+):(\d+)[,.](\d+)")
+_MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,60}>")
+
+
+def subtitle_folder(annotations: Path) -> Path:
+    """The folder of subtitles beside or in that of annotations. Raises DataError when there is none."""
+    places = [annotations, annotations.parent, annotations.parent.parent]
+    for place in places:
+        for name in FOLDERS:
+            if (place / name).is_dir():
+                return place / name
+    raise DataError(f"{annotations}: no folder {' or '.join(FOLDERS)} there or in {places[1]}; unpack the subtitles")
+
+
+def read_srt(file: Path) -> tuple[Subtitle, ...]:
+    """Subtitles of an .srt or .vtt file, in order of their start."""
+    found = []
+    blocks = re.split(r"\n\s*\n", file.read_text(encoding="utf-8-sig", errors="replace").replace("\r", ""))
+    for block in blocks:
+        times = _TIMES.search(block)
+        if times is None:
+            continue
+        text = " ".join(_MARKUP.sub("", block[times.end() :]).split())
+        start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
+        if text:
+            found.append(Subtitle(start=start, end=end, text=text))
+    return tuple(sorted(found, key=lambda one: one.start))
+
+
+def _seconds(parts: Sequence[str]) -> float:
+    hours, minutes, seconds, fraction = parts
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
+
+
+def read_long_video_bench(file: Path, starts_at: float, duration: float) -> tuple[Subtitle, ...]:
+    """Subtitles of a LongVideoBench file, {start, end, line} or {timestamp, text}, of a video cut out at `starts_at`."""
+    rows = _parse(file.read_text(encoding="utf-8"), file.name)
+    return tuple(timed(row, starts_at, duration, f"{file.name} row {number}") for number, row in enumerate(rows))
+
+
+def timed(row: Mapping[str, Any], starts_at: float, duration: float, where: str) -> Subtitle:
+    """One row of LongVideoBench. What has no end ends with the video, counted before the cut as the official reader does."""
+    try:
+        if "timestamp" in row:
+            start, end = row["timestamp"]
+            end, text = (end if isinstance(end, float) else duration), row["text"]
+        else:
+            start, end, text = _clock(row["start"]), _clock(row["end"]), row["line"]
+        return Subtitle(start=start - starts_at, end=end - starts_at, text=text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: is no subtitle ({error!r}): {str(row)[:80]}") from None
+
+
+def _clock(time: str) -> float:
+    hours, minutes, seconds = time.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def read_words(file: Path) -> tuple[Subtitle, ...]:
+    """Sentences of a Video-MME-v2 file, which has a word with its times on each line."""
+    words = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            row = _parse(line, f"{file.name}:{number}")
+            try:
+                words.append(Subtitle(start=row["start_time"], end=row["end_time"], text=row["text"]))
+            except (KeyError, TypeError) as error:
+                raise DataError(f"{file.name}:{number}: is no word with its times ({error!r})") from None
+    return tuple(_sentences(words))
+
+
+def _sentences(words: Sequence[Subtitle]) -> Iterator[Subtitle]:
+    current: list[Subtitle] = []
+    for word in words:
+        if current:
+            pause = word.start - current[-1].end
+            has_ended = current[-1].text.rstrip().endswith((".", "!", "?"))
+            if pause > PAUSE or (has_ended and pause > SHORT_PAUSE):
+                yield _joined(current)
+                current = []
+        current.append(word)
+    if current:
+        yield _joined(current)
+
+
+def _joined(words: Sequence[Subtitle]) -> Subtitle:
+    return Subtitle(start=words[0].start, end=words[-1].end, text=" ".join(word.text for word in words))
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+
+
+def on_frames(subtitles: Sequence[Subtitle], times: Sequence[float]) -> list[Subtitle]:
+    """Video-MME: the subtitles during which a frame was taken."""
+    return [one for one in subtitles if any(one.start <= time < one.end for time in times)]
+
+
+def between_frames(subtitles: Sequence[Subtitle], times: Sequence[float]) -> list[tuple[int, Subtitle]]:
+    """LongVideoBench: the subtitles with a frame inside, and before each how many frames come.
+
+    It stands after the frames up to its middle, and one shorter than a second counts as a second. Frames that stand
+    already stay, so a subtitle out of order comes where its predecessor does.
+    """
+    found, shown = [], 0
+    for one in subtitles:
+        middle = (one.start + one.end) / 2
+        while shown < len(times) and times[shown] <= middle:
+            shown += 1
+        start, end = one.start, one.end
+        if end - start < SHORTEST:
+            start, end = middle - SHORTEST / 2, middle + SHORTEST / 2
+        if any(start < time < end for time in times):
+            found.append((shown, one))
+    return found
+
+
+def with_times(subtitles: Sequence[Subtitle]) -> str:
+    """Subtitles as lines that begin with their times."""
+    return "\n".join(f"[{one.start:.1f}s - {one.end:.1f}s] {one.text}" for one in subtitles)
