@@ -17,7 +17,6 @@ from eval.item import EvalItem
 from verl.data.files import NO_ROWS, Row, read_rows
 from verl.errors import DataError
 from verl.scoring.answers import unwrap_truth
-from verl.scoring.choices import Options
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt")
 FILE, ROW = "annotation_file", "annotation_row"  # columns that every row has: stem of its file, place in it
@@ -124,13 +123,15 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
         value = split_options(value)[1]
     if not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
         raise DataError(f"{where}: options should be a list of texts, they are {value!r:.80}")
-    labels = [_LABEL.match(one.strip()) for one in value]
-    if not value or not all(labels):
+    labels = [found for one in value if (found := _LABEL.match(one.strip()))]
+    if not value or len(labels) < len(value):
         return tuple(value)
-    known = Options.of(value).texts
-    if all(known[found[1]] == found.string[found.end() :].strip() for found in labels if found and found[1] in known):
-        return tuple(known[letter] for letter in sorted(known))
-    return _harvested([(found[1], found.string[found.end() :].strip()) for found in labels if found])
+    texts: dict[str, str] = {}
+    for found in labels:
+        if not re.search(r"\w", texts.get(found[1], "")):
+            texts[found[1]] = found.string[found.end() :].strip()
+    last = ascii_uppercase.index(max(texts)) + 1
+    return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
 
 
 def are_in_order(options: Sequence[str]) -> bool:
@@ -139,15 +140,6 @@ def are_in_order(options: Sequence[str]) -> bool:
     letters = [found[1] for found in labels if found]
     worded = all(found is None or found.string[found.end() :].strip() for found in labels)
     return worded and (not letters or letters == list(ascii_uppercase[: len(options)]))
-
-
-def _harvested(options: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    texts: dict[str, str] = {}
-    for letter, text in options:
-        if not re.search(r"\w", texts.get(letter, "")):
-            texts[letter] = text
-    last = ascii_uppercase.index(max(texts)) + 1
-    return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
 
 
 def split_options(text: str) -> tuple[str, tuple[str, ...]]:
@@ -185,3 +177,11 @@ def index_answer(value: Any, options: Sequence[str], where: str) -> str:
 def text_answer(value: Any, options: Sequence[str], where: str) -> str:
     """The true letter, from the text of the option; empty where it is none, so that no response is right."""
     return ascii_uppercase[options.index(str(value))] if str(value) in options else ""
+
+
+def first_of(row: Row, *names: str) -> Any:
+    """What the first of these columns that the row has says. Raises DataError where it has none of them."""
+    for name in names:
+        if row.fields.get(name) is not None:
+            return row.fields[name]
+    raise DataError(f"{row.where}: there is no column {' or '.join(map(repr, names))} ({', '.join(row.fields)})")

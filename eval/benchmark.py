@@ -61,6 +61,7 @@ class Benchmark:
     max_tokens: Mapping[Style, int] = field(default_factory=dict)
     needs_judge: bool = False  # some official grades are None
     judge_case: JudgeCaseMaker | None = None  # how a judge is asked; None: question, options and true answer
+    folder: str | None = None  # whose data it shares; None: it has a folder of its own name
 
 
 BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "eval.benchmarks")

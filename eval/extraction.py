@@ -11,14 +11,23 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-# What scripts take away first. The list of Video-MME lacks two commas, so that two pairs in it are never found.
-VIDEO_MATH_LEADS = ("The best answer is", "The correct answer is", "The answer is", "The answer")
-VIDEO_MME_LEADS = (*VIDEO_MATH_LEADS, "Final Answer", "Answer:")
-VIDEO_MME_V2_LEADS = (*VIDEO_MME_LEADS, "The best option is", "The correct option is", "Best answer:", "Best option:")
+# What scripts take away first: of their lists, what holds a capital in range, for the rest changes nothing. Video-MME's
+# list lacks two commas, so that "Best answer:" and "Best option:" are never found; VideoMathQA's lacks "Answer:" as well.
+VIDEO_MATH_LEADS = ()
+VIDEO_MME_LEADS = ("Answer:",)
+VIDEO_MME_V2_LEADS = ("Final Answer:", "Best answer:", "Best option:", "Answer:")
+LONG_VIDEO_BENCH_LEADS = ("Best answer:", "Best option:")
+
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_DIGITS = re.compile(r"\d,\d")
+_LABELLED = re.compile(r"([A-E])\.\s*.+", re.IGNORECASE)
+_ALONE = re.compile(r"\b[A-E]\b", re.IGNORECASE)
+_DECLARED = re.compile(r"(?:answer|option)\s*(?:is|:)\s*([A-E])", re.IGNORECASE)
+MAX_POINTS = 32  # as many full stops ODV-Bench takes away
 
 
 def first_capital(response: str, letters: str, leads: Sequence[str]) -> str:
-    """Video-MME, Video-MME-v2, VideoMathQA: the first capital in range, wherever it stands."""
+    """Video-MME, Video-MME-v2, VideoMathQA, LongVideoBench: the first capital in range, wherever it stands."""
     text = response.strip()
     for lead in leads:
         text = text.replace(lead, "")
@@ -41,7 +50,7 @@ def polished(response: str) -> str:
 def tagged_letter(response: str, letters: str = "ABCDEF") -> str:
     """Video-Holmes: in the last answer tag, else everywhere, the first letter that is set off, else any that occurs."""
     blocks = re.findall(r"<answer>(.*?)</answer>", response, re.DOTALL)
-    text = blocks[-1] if blocks else response
+    text = blocks[-1].strip() if blocks else response
     for letter in letters:
         if any(mark in text for mark in (f"{letter} ", f"{letter}:", f"[{letter}")):
             return letter
@@ -55,10 +64,35 @@ def first_word(response: str) -> str:
 
 def same_first_word(response: str, answer: str) -> bool:
     """MVBench: the first words contain one another; `answer` is "(a) text". No words at all are contained in any."""
-    words = response.lower().split(" ")
-    given = words[0].replace(".", "") if words else ""
-    wanted = answer.lower().split(" ")[0]
-    return given in wanted or wanted in given
+    given, wanted = response.lower().split(" ")[0], answer.lower().split(" ")[0]
+    return given.replace(".", "") in wanted or wanted in given
+
+
+def last_capital(response: str) -> str:
+    """MINERVA: the last letter after "answer is" or "option:", else the last capital from A to E."""
+    if declared := _DECLARED.findall(response):
+        return declared[-1].upper()
+    return next((letter for letter in reversed(response.replace("Answer:", "")) if letter in "ABCDE"), "")
+
+
+def letter_alone(response: str) -> str:
+    """ODV-Bench: the letter before "A. text", else the first from A to E that is a word, "a" as well; else the text."""
+    if found := _LABELLED.fullmatch(response.strip()):
+        return found[1].upper()
+    text = " ".join(re.split(r"[\n\t]", response)).strip()
+    bare = text
+    for sign in _PUNCTUATION:
+        joins = f"{sign} " in text or f" {sign}" in text or _DIGITS.search(text)
+        bare = bare.replace(sign, "" if joins else " ")
+    bare = re.sub(r"\.(?!\d)", "", bare, count=MAX_POINTS)
+    found = _ALONE.search(bare)
+    return found[0].upper() if found else bare.strip("'").strip().upper()
+
+
+def in_tags(response: str) -> str:
+    """LongVideo-Reason: all that stands in the first answer tag, or all there is."""
+    found = re.search(r"<answer>(.*?)</answer>", response)
+    return (found[1] if found else response).strip()
 
 
 def letters_of(options: Sequence[str]) -> str:

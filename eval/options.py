@@ -109,6 +109,11 @@ def locate(benchmark: Benchmark, root: Path, annotations: Path | None, media: Pa
     )
 
 
+def _of(paths: Mapping[str, Path], benchmark: Benchmark) -> Path | None:
+    """What was given for a benchmark, or for the one whose data it shares."""
+    return paths.get(benchmark.name) or paths.get(benchmark.folder or "")
+
+
 def _first(given: Path | None, places: list[Path], what: str) -> Path:
     wanted = [given] if given is not None else places
     for place in wanted:

@@ -45,8 +45,9 @@ class Sight:
         return cls(folder=folder, cache_dir=cache_dir, spec=spec, image_spec=image)
 
     def path(self, medium: Medium) -> Path:
-        """The file of a medium."""
-        return self.folder / medium.path
+        """The file of a medium: in the folder, or beside it, as "videos/a.mp4" is for the folder "videos"."""
+        file, beside = self.folder / medium.path, self.folder.parent / medium.path
+        return beside if not file.exists() and beside.exists() else file
 
     def video_spec(self, medium: Medium) -> VideoSpec:
         """The recipe of one video of one item."""

@@ -15,7 +15,7 @@ if [[ ${1:-} == --all-kinds ]]; then
   out=outputs/quickstart_all_kinds
   config=examples/quickstart/all_kinds.yaml
   videos=(--kinds all --train 816 --val 340) model=(--all-kinds)
-  warm_up=(--steps 300 --captions 8 --lr 3e-3 --decay)
+  warm_up=(--steps 400 --captions 10 --lr 3e-3 --decay)
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 unset RAY_ADDRESS

@@ -182,7 +182,8 @@ def learning_settings(**changes: Any) -> LearningSettings:
 
 
 def policy_settings(**changes: Any) -> PolicySettings:
-    blueprint = Blueprint(model=ModelConfig(**changes.pop("model", {})), fsdp=FsdpConfig(**changes.pop("fsdp", {})))
+    model, fsdp = ModelConfig(**changes.pop("model", {})), FsdpConfig(**changes.pop("fsdp", {}))
+    blueprint = Blueprint(model=model, fsdp=fsdp, trainable=changes.pop("trainable", True))
     defaults = {"offload": OffloadConfig(), "sampling": Sampling(), "token_budget": 600}
     return PolicySettings(blueprint=blueprint, **{**defaults, **changes})
 

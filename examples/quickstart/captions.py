@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-from examples.quickstart.questions import COLOURS, FORMS, GLYPHS, Scene, Shape
+from examples.quickstart.questions import COLOURS, GLYPHS, Scene, Shape
 
 QUESTION = "<video>Say what you see."
 ALWAYS = (0.0, 4.0)  # seconds
 
 _LETTERS = dict(zip(COLOURS.values(), "abcd", strict=True))  # e is white
-_FORMS = (*FORMS, *GLYPHS)
 
 
 def caption(scene: Scene) -> str:
-    """For each shape, from left to right: letter of its colour, then digits of form, place, width and time."""
+    """For each shape, from left to right: letter of its colour, digits of place, time, width and what is written."""
     shapes = sorted(scene.shapes, key=lambda shape: (shape.start, shape.size))
     return " ".join(_said(shape) for shape in shapes)
 
@@ -22,5 +21,6 @@ def caption(scene: Scene) -> str:
 def _said(shape: Shape) -> str:
     column, row = (min(2, int(part * 3)) for part in shape.start)
     first, last = shape.visible or ALWAYS
-    digits = (_FORMS.index(shape.form), column, row, round(shape.size * 10), round(first), round(last))
+    written = 1 + tuple(GLYPHS).index(shape.form) if shape.form in GLYPHS else 0
+    digits = (column, row, round(first), round(last), round(shape.size * 10), written)
     return _LETTERS.get(shape.colour, "e") + "".join(map(str, digits))

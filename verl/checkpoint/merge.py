@@ -47,7 +47,7 @@ def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = N
     temporary = durable.hidden(target, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shell.save_pretrained(temporary, state_dict=state, save_original_format=adapter.renamed_on_save)
+    adapter.save(state, temporary)
     copy_small_files(files, temporary)
     for weights in temporary.glob("*.safetensors"):
         durable.sync(weights)

@@ -30,6 +30,12 @@ class TrainerConfig:
     val_before_train: bool = key(True, "validate before the first step")
     val_only: bool = key(False, "validate and stop")
     val_generations_to_log: int = key(0, "validation responses written to the trackers")
+    val_benchmarks: tuple[str, ...] = key(
+        (), "public benchmarks to run at every validation, as python -m eval names them"
+    )
+    val_benchmarks_root: str = key("data/eval", "folder that holds their annotations and videos")
+    val_benchmarks_style: Literal["official", "instruct", "thinking"] = key("instruct", "how they are asked")
+    val_benchmarks_limit: int | None = key(None, "only the first items of each")
     save_freq: int = key(-1, "steps between checkpoints; -1 = only after the last step")
     save_limit: int = key(-1, "checkpoints to keep, the best one among them; -1 = all")
     save_model_only: bool = key(False, "write checkpoints without optimizer state; training cannot resume from them")

@@ -207,6 +207,12 @@ class ModelAdapter(ABC):
         """A whole weight in memory -> as the hub has it and the rollout engine wants it. The name stays."""
         return weight
 
+    def save(self, weights: Mapping[str, Tensor], folder: Path) -> None:
+        """Write whole weights, by their names in memory, and the config as the hub has them."""
+        published = {name: self.as_published(name, weight) for name, weight in weights.items()}
+        shell = self.build(torch.float32, meta=True)
+        shell.save_pretrained(folder, state_dict=published, save_original_format=self.renamed_on_save)
+
     @abstractmethod
     def attention(self) -> str | dict[str, str]:
         """`attn_implementation` for transformers; registers our own first."""

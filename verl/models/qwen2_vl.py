@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLPreTrainedModel
-from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLPreTrainedModel
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration, Qwen2VLPreTrainedModel
 
 from verl.models.adapter import ADAPTERS
 from verl.models.qwen_vl import QwenVLAdapter
@@ -22,6 +23,12 @@ class Qwen2VLForSequenceClassification(GenericForSequenceClassification, Qwen2VL
 
 class Qwen25VLForSequenceClassification(GenericForSequenceClassification, Qwen2_5_VLPreTrainedModel):
     """Likewise."""
+
+
+for _scorer in (Qwen2VLForSequenceClassification, Qwen25VLForSequenceClassification):  # files have older names
+    register_checkpoint_conversion_mapping(
+        _scorer.__name__, get_checkpoint_conversion_mapping(Qwen2VLForConditionalGeneration.__name__), overwrite=True
+    )
 
 
 @ADAPTERS.register("qwen2_vl")

@@ -11,6 +11,7 @@ from verl.rollout.engine import SamplingPlan
 from verl.tracking.generations import Generation
 from verl.tracking.metrics import Mean, Metrics, Sum, spread
 from verl.tracking.tracker import Trackers
+from verl.trainer.benchmarks import BenchmarkRunner
 from verl.trainer.clock import Clock
 from verl.trainer.collect import generate_and_score
 from verl.trainer.handles import Rewards, Rollout
@@ -19,9 +20,10 @@ from verl.types import Prompt, Score, Scored
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validator:
-    """Runs the whole validation set, in order."""
+    """Runs the whole validation set, in order, and public benchmarks after it."""
 
     prompts: Sequence[Prompt]
+    benchmarks: BenchmarkRunner | None = None
     batch_size: int  # prompts in flight at once; all of them when not positive
     plan: SamplingPlan
     rollout: Rollout
@@ -32,13 +34,17 @@ class Validator:
 
     def validate(self, step: int) -> tuple[float | None, Metrics]:
         """Mean overall score, None when no response could be scored, and the metrics."""
-        rows: list[Scored] = []
-        size = self.batch_size if self.batch_size > 0 else max(len(self.prompts), 1)
         with self.clock("validation"):
-            for at in range(0, len(self.prompts), size):
-                batch = [self.prompts[i] for i in range(at, min(at + size, len(self.prompts)))]
-                groups = generate_and_score(batch, self.plan, self.rollout, self.rewards, Clock())
-                rows += [row for group in groups for row in group]
+            score, metrics = self._own(step) if self.prompts else (None, {})
+            return score, metrics | (self.benchmarks.run() if self.benchmarks is not None else {})
+
+    def _own(self, step: int) -> tuple[float | None, Metrics]:
+        rows: list[Scored] = []
+        size = self.batch_size if self.batch_size > 0 else len(self.prompts)
+        for at in range(0, len(self.prompts), size):
+            batch = [self.prompts[i] for i in range(at, min(at + size, len(self.prompts)))]
+            groups = generate_and_score(batch, self.plan, self.rollout, self.rewards, Clock())
+            rows += [row for group in groups for row in group]
         self.trackers.generations([_generation(row) for row in rows[: self.num_generations]], step)
         metrics = _metrics(rows)
         score = metrics["val/reward_score"]

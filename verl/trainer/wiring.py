@@ -35,6 +35,7 @@ from verl.rollout.configured import engine_options, sampling_plan
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Run, Trackers, open_trackers
 from verl.trainer import crew, orders
+from verl.trainer.benchmarks import BenchmarkRunner, BenchmarkSet, open_benchmarks
 from verl.trainer.checkpoints import Checkpoints
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
@@ -61,6 +62,7 @@ class Parts:
     plan: Plan
     loader: PromptLoader
     val: PromptDataset | None
+    benchmarks: BenchmarkSet | None
     reward: Reward
     advantage: Advantage
     correction: Correction
@@ -121,6 +123,7 @@ def prepare(config: Config) -> Parts:
         plan=Plan.of(config, config.trainer.nnodes * config.trainer.n_gpus_per_node, device),
         loader=build_loader(config.data, train),
         val=val,
+        benchmarks=open_benchmarks(config, adapter),
         reward=reward,
         advantage=advantage,
         correction=correction,
@@ -229,12 +232,13 @@ def _rewards(parts: Parts, workers: crew.Crew, siblings: int) -> Rewards:
 
 
 def _validator(parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: Clock) -> Validator | None:
-    if parts.val is None:
+    if parts.val is None and parts.benchmarks is None:
         return None
     config = parts.config
     plan = parts.sampling.override(config.worker.rollout.val_override_config)
     return Validator(
-        prompts=parts.val,
+        prompts=parts.val if parts.val is not None else (),
+        benchmarks=_benchmark_runner(parts, rollout),
         batch_size=config.data.val_batch_size,
         plan=plan,
         rollout=rollout,
@@ -243,6 +247,13 @@ def _validator(parts: Parts, workers: crew.Crew, rollout: RolloutHandle, clock: 
         num_generations=config.trainer.val_generations_to_log,
         clock=clock,
     )
+
+
+def _benchmark_runner(parts: Parts, rollout: RolloutHandle) -> BenchmarkRunner | None:
+    if parts.benchmarks is None:
+        return None
+    size = 4 * parts.config.worker.rollout.max_num_seqs
+    return BenchmarkRunner(benchmarks=parts.benchmarks, plan=parts.sampling, rollout=rollout, batch_size=size)
 
 
 def _kl_controller(config: Config) -> KlController | None:
@@ -312,6 +323,11 @@ def _most_media(parts: Parts) -> dict[str, int]:
     records = [record for one in sets for record in one.records]
     videos = max((len(record.videos) for record in records), default=0)
     images = max((len(record.images) for record in records), default=0)
+    if parts.benchmarks is not None:
+        videos, images = (
+            max(videos, parts.benchmarks.num_media("video")),
+            max(images, parts.benchmarks.num_media("image")),
+        )
     return {
         "max_videos": videos or int(not images),  # with none of either, vLLM would drop the vision tower
         "max_images": images,
