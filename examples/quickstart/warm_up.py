@@ -124,7 +124,9 @@ def read_clip(path: Path) -> Clip:
     return torch.from_numpy(clip.frames), metadata
 
 
-def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
+def warm_up(
+    model: Path, data: Path, output: Path, settings: WarmUp, lessons: type[FormBatches] = FormBatches
+) -> bool:
     """Trains the model at `model` and saves it at `output`. False if `output` was made from all of this before."""
     marker = output / "warm_up.json"
     sources = {path.name: path.read_text() for path in (model / RECIPE, data / "manifest.json")}
@@ -132,7 +134,7 @@ def warm_up(model: Path, data: Path, output: Path, settings: WarmUp) -> bool:
     if marker.is_file() and marker.read_text() == wanted:
         return False
     rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
-    batches = FormBatches(model, data, settings)
+    batches = lessons(model, data, settings)
     network = Qwen3VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.0)
     for step in range(1, settings.steps + 1):

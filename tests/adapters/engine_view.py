@@ -42,8 +42,7 @@ class EngineView:
             for place, (data, where) in enumerate(zip(each, found["mm_placeholders"][kind], strict=True))
         ]
         grids = {
-            kind: [data[f"{kind}_grid_thw"].data.tolist() for data in each]
-            for kind, each in found["mm_kwargs"].items()
+            kind: [data[f"{kind}_grid_thw"].data.tolist() for data in each] for kind, each in found["mm_kwargs"].items()
         }
         positions, _ = self._model.get_mrope_input_positions(found["prompt_token_ids"], features)
         return found["prompt_token_ids"], grids, positions

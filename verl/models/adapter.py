@@ -28,6 +28,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from verl.errors import ConfigError, DataError
+from verl.models.flops import Flops, Work, forward_flops
 from verl.models.patches import Patches
 from verl.models.positions import continue_positions
 from verl.models.segments import Segments
@@ -233,6 +234,13 @@ class ModelAdapter(ABC):
         """Parts of the vision tower that make its features into embeddings of the language model."""
         tower = self.vision_tower(model)
         return [] if tower is None else [part for name, part in tower.named_children() if "merger" in name]
+
+    def flops(self, row: PackedRow, num_targets: int) -> Flops:
+        """Operations of a forward pass over `row` that ends in logits for `num_targets` tokens."""
+        grids = tuple(patches.grid for patches in row.media)
+        segments = row.segments
+        work = Work(tokens=segments.num_tokens, pairs=segments.num_pairs, targets=num_targets, media=grids)
+        return forward_flops(self.config, work)
 
     def head(self, model: PreTrainedModel) -> Tensor:
         """Output projection [V, D]."""

@@ -41,6 +41,11 @@ class Segments:
         """N."""
         return sum(self.q_lens)
 
+    @property
+    def num_pairs(self) -> int:
+        """A query and a key that it sees."""
+        return sum(q * (k - q) + q * (q + 1) // 2 for q, k in zip(self.q_lens, self.k_lens, strict=True))
+
     def to(self, device: torch.device | str) -> Segments:
         """The same segments with their tensors on `device`."""
         k_index = None if self.k_index is None else self.k_index.to(device)

@@ -324,10 +324,8 @@ def _most_media(parts: Parts) -> dict[str, int]:
     videos = max((len(record.videos) for record in records), default=0)
     images = max((len(record.images) for record in records), default=0)
     if parts.benchmarks is not None:
-        videos, images = (
-            max(videos, parts.benchmarks.num_media("video")),
-            max(images, parts.benchmarks.num_media("image")),
-        )
+        videos = max(videos, parts.benchmarks.num_media("video"))
+        images = max(images, parts.benchmarks.num_media("image"))
     return {
         "max_videos": videos or int(not images),  # with none of either, vLLM would drop the vision tower
         "max_images": images,

@@ -48,12 +48,18 @@ class PolicyWorker(Rank):
 
     def start(self, rendezvous: tuple[str, int]) -> None:
         """Meet the other ranks and build the model."""
-        packer, mesh = self._meet(self._order, rendezvous)
-        self._network = self._policy = Policy(packer, self._order.policy, self._order.training, mesh)
+        self._packer, self._mesh = self._meet(self._order, rendezvous)
+        self.begin(self._order)
+
+    def begin(self, order: PolicyOrder) -> None:
+        """Build the model as ordered; in the place of one there was, for another run. `connect` comes next."""
+        self._order = order
+        process.seed_everything(order.seed + order.rank)
+        self._network = self._policy = Policy(self._packer, order.policy, order.training, self._mesh)
         self._learner = self._policy.learner
         self._reference: FrozenPolicy | None = None
-        if self._order.reference is not None and not self._has_adapters:  # else it is the policy without them
-            self._reference = FrozenPolicy(packer, self._order.reference, mesh)
+        if order.reference is not None and not self._has_adapters:  # else it is the policy without them
+            self._reference = FrozenPolicy(self._packer, order.reference, self._mesh)
 
     def connect(self, engines: Sequence[Any], transfer: TransferSettings) -> None:
         """Meet the engines that will be sent weights."""
