@@ -135,7 +135,7 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
 
 
 def are_in_order(options: Sequence[str]) -> bool:
-    """Whether the letters before options, if there are any, run from A on, each once, and every option says something."""
+    """Whether the letters before options, if there are any, run from A on, and every option says something."""
     labels = [_LABEL.match(one.strip()) for one in options]
     letters = [found[1] for found in labels if found]
     worded = all(found is None or found.string[found.end() :].strip() for found in labels)

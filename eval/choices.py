@@ -21,6 +21,7 @@ from verl.data.files import Row
 from verl.errors import DataError
 from verl.types import IMAGE_MARK, VIDEO_MARK, MediaMetadata, VideoMetadata
 
+DEFAULT_BUDGET = Budget()
 log = logging.getLogger(__name__)
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -98,7 +99,7 @@ class Choices:
     breakdowns: tuple[str, ...] = ()
     aggregate: Aggregate = accuracy
     subtitles: Subtitles | None = None
-    budget: Budget = Budget()
+    budget: Budget = DEFAULT_BUDGET
     max_tokens: Mapping[Style, int] = field(default_factory=dict)
     folder: str | None = None
 
@@ -145,8 +146,9 @@ def read_item(row: Row, columns: Sequence[Columns]) -> EvalItem:
     """A row as a question. Raises DataError naming the row, and what it lacks or holds instead."""
     fields, lacking = row.fields, [one.missing(row.fields) for one in columns]
     if all(lacking):
+        fewest = min(lacking, key=lambda names: len(names))
         known = ", ".join(map(str, fields))
-        raise DataError(f"{row.where}: there is no column {' or '.join(map(repr, min(lacking, key=len)))} ({known})")
+        raise DataError(f"{row.where}: there is no column {' and no '.join(map(repr, fewest))} (columns: {known})")
     named = columns[lacking.index([])]
     question, options = _question(row, named)
     answer = named.truth(fields[named.answer], options, row.where)
@@ -156,7 +158,7 @@ def read_item(row: Row, columns: Sequence[Columns]) -> EvalItem:
     return EvalItem(
         id=_filled(named.id, fields, row.where),
         video=video,
-        media=(Medium(path=video, **_excerpt(fields, named, row.where)),),
+        media=(_excerpt(Medium(path=video), fields, named, row.where),),
         question=question,
         answer=answer,
         problem_type=CHOICE,
@@ -188,15 +190,15 @@ def _filled(pattern: str, fields: Fields, where: str) -> str:
     return text
 
 
-def _excerpt(fields: Fields, columns: Columns, where: str) -> dict[str, float]:
-    found = {"start": fields.get(columns.start), "end": fields.get(columns.end)}
+def _excerpt(medium: Medium, fields: Fields, columns: Columns, where: str) -> Medium:
+    given = (fields.get(columns.start), fields.get(columns.end))
     try:
-        times = {name: float(value) for name, value in found.items() if value not in (None, "")}
+        start, end = (None if value in (None, "") else float(value) for value in given)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: the excerpt from {found['start']!r} to {found['end']!r} is not in seconds") from None
-    if times.get("start", 0.0) >= times.get("end", float("inf")):
-        raise DataError(f"{where}: the excerpt from {found['start']} to {found['end']} is empty")
-    return times
+        raise DataError(f"{where}: the excerpt from {given[0]!r} to {given[1]!r} is not in seconds") from None
+    if start is not None and end is not None and start >= end:
+        raise DataError(f"{where}: the excerpt from {start} to {end} is empty")
+    return replace(medium, start=start, end=end)
 
 
 def _labels(fields: Fields, columns: Columns) -> dict[str, tuple[str, ...]]:

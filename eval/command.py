@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmark import STYLES
-from eval.options import EngineSettings, RunOptions, Shard
+from eval.engines import EngineSettings
+from eval.options import RunOptions, Shard
 from eval.pipeline import Limits
 from verl.config.judge import JudgeConfig
 from verl.errors import ConfigError

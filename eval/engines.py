@@ -6,16 +6,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 
+from eval.item import EvalItem
 from verl.errors import WorkerError
 from verl.rollout.engine import EngineStats, RolloutEngine, SamplingPlan
+from verl.rollout.environment import engine_environment
+from verl.rollout.options import EngineOptions
 from verl.types import Prompt, Trajectory
 
 ATTEMPTS = 3  # at one question, when the engine dies under it
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The engine. Only `dtype` and `max_model_len` may change a response."""
+
+    device: str = "cpu"
+    dtype: str = "bfloat16"
+    max_model_len: int = 65_536
+    max_num_seqs: int = 128
+    max_num_batched_tokens: int = 8192
+    tensor_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.85
+    kv_cache_memory_mb: int | None = None
+    enforce_eager: bool = False
+    trust_remote_code: bool = False
 
 
 class EngineLostError(WorkerError):
@@ -131,3 +152,21 @@ async def _first(rows: AsyncIterator[Trajectory]) -> Trajectory:
     """The only row; asking for another lets the generator end."""
     found = [row async for row in rows]
     return found[0]
+
+
+def open_engine(model: str, engine: EngineSettings, items: Sequence[EvalItem]) -> RolloutEngine:
+    """One engine for all of `items`, yet to be started."""
+    os.environ |= engine_environment(engine.device, num_threads=os.cpu_count() or 1)
+    from verl.rollout.server import VllmServer  # reads its environment at import
+
+    videos = max((sum(one.kind == "video" for one in item.media) for item in items), default=0)
+    images = max((sum(one.kind == "image" for one in item.media) for item in items), default=0)
+    options = EngineOptions(
+        model_path=model,
+        weight_transfer="shm" if engine.device == "cpu" else "nccl",  # never used
+        colocated=False,
+        max_videos=max(videos, int(not images)),
+        max_images=images,
+        **asdict(engine),
+    )
+    return VllmServer(options)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 # What scripts take away first: of their lists, what holds a capital in range, for the rest changes nothing. Video-MME's
-# list lacks two commas, so that "Best answer:" and "Best option:" are never found; VideoMathQA's lacks "Answer:" as well.
-VIDEO_MATH_LEADS = ()
+# list lacks two commas, so that "Best answer:" and "Best option:" are never found; VideoMathQA's lacks more.
+VIDEO_MATH_LEADS: tuple[str, ...] = ()
 VIDEO_MME_LEADS = ("Answer:",)
 VIDEO_MME_V2_LEADS = ("Final Answer:", "Best answer:", "Best option:", "Answer:")
 LONG_VIDEO_BENCH_LEADS = ("Best answer:", "Best option:")

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
-from eval.options import EngineSettings, Shard
+from eval.engines import EngineSettings
+from eval.options import Shard
 from verl.errors import ConfigError, WorkerError
 
 

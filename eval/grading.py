@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from eval.benchmark import Benchmark, Style
 from eval.item import WRONG, EvalItem, Grade
 from eval.robust import pick_letter
 from verl.rewards.contract import find_task
 from verl.scoring.answers import Carrier, read_answer
 from verl.scoring.choices import Options
-from verl.types import NotScorable, Record
+from verl.types import MediaMetadata, NotScorable, Record
 
 CHOICE = "multiple choice"
 BARE_CHARS = 2_000  # a response without tags may be all answer
@@ -25,6 +28,15 @@ def official_grade(benchmark: Benchmark, style: Style, item: EvalItem, response:
     if style != "official" and answer.carrier is Carrier.TAG:
         return benchmark.official(item, answer.text)
     return benchmark.official(item, after_thinking(response))
+
+
+def sized(item: EvalItem, media: Sequence[MediaMetadata]) -> EvalItem:
+    """`item` with the sizes of the media that were shown, by which relative boxes are graded; blind, as it is."""
+    if len(media) != len(item.media):
+        return item
+    sizes = [(one.source_height, one.source_width) for one in media]
+    known = [replace(one, size=size if all(size) else one.size) for one, size in zip(item.media, sizes, strict=True)]
+    return replace(item, media=tuple(known))
 
 
 def after_thinking(response: str) -> str:

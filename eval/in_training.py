@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.benchmark import BENCHMARKS, STYLES, Style
-from eval.grading import official_grade
+from eval.grading import official_grade, sized
 from eval.item import WRONG, EvalItem, Graded
 from eval.options import DEFAULT_MAX_TOKENS, locate
 from eval.questions import Questions, Sight
@@ -60,6 +60,7 @@ class TrainingBenchmarks:
         if setting.style not in STYLES:
             raise ConfigError(f"trainer.val_benchmarks_style={setting.style}: use {', '.join(STYLES)}")
         self._loaded = {name: _load(name, setting, view) for name in setting.names}
+        self._shown: dict[tuple[str, str], EvalItem] = {}  # items that were worded, with the sizes of their media
         jobs = [job for one in self._loaded.values() for item in one.items for job in one.questions.sight.jobs(item)]
         present = [job for job in dict.fromkeys(jobs) if Path(job[0]).is_file()]
         build(present, setting.cache_dir, BuildOptions(num_workers=setting.decode_workers))
@@ -83,14 +84,17 @@ class TrainingBenchmarks:
         one = self._loaded[name]
         for item in one.items:
             try:
-                yield one.questions.build(item)
+                prompt = one.questions.build(item)
             except DataError:
                 continue  # without a response it counts as failed
+            self._shown[name, item.id] = sized(item, [ref.metadata for ref in prompt.media])
+            yield prompt
 
     def figures(self, name: str, responses: Mapping[str, str]) -> Mapping[str, float]:
         """The benchmark's figures in percent, from responses by item id; an item without one is wrong, and `failed`."""
         one = self._loaded[name]
-        rows = [_graded(one.questions, item, responses.get(item.id)) for item in one.items]
+        items = [self._shown.get((name, item.id), item) for item in one.items]
+        rows = [_graded(one.questions, item, responses.get(item.id)) for item in items]
         figures = one.questions.benchmark.aggregate(rows)
         failed = sum(item.id not in responses for item in one.items)
         return {name: number.value for name, number in figures.items()} | {"failed": float(failed)}

@@ -19,6 +19,7 @@ class Medium:
     kind: Kind = "video"
     start: float | None = None
     end: float | None = None
+    size: tuple[int, int] | None = None  # (height, width) of the source, known at the latest once it is decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import verl
 from eval.benchmark import Benchmark, Budget, Style
+from eval.engines import EngineSettings
 from eval.pipeline import Limits
 from eval.questions import Sight
 from verl.errors import ConfigError
@@ -46,22 +47,6 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """The engine. Only `dtype` and `max_model_len` may change a response."""
-
-    device: str = "cpu"
-    dtype: str = "bfloat16"
-    max_model_len: int = 65_536
-    max_num_seqs: int = 128
-    max_num_batched_tokens: int = 8192
-    tensor_parallel_size: int = 1
-    gpu_memory_utilization: float = 0.85
-    kv_cache_memory_mb: int | None = None
-    enforce_eager: bool = False
-    trust_remote_code: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """One command."""
 
@@ -75,7 +60,7 @@ class RunOptions:
     media: Mapping[str, Path] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)  # fields of Budget, for every benchmark
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of SamplingPlan
-    engine: EngineSettings = EngineSettings()
+    engine: EngineSettings = field(default_factory=EngineSettings)
     limits: Limits = field(default_factory=Limits)
     shard: Shard = Shard()
     limit: int | None = None  # items of each benchmark
@@ -94,24 +79,20 @@ class RunOptions:
 
     def locate(self, benchmark: Benchmark) -> tuple[Path, Path]:
         """Annotations and folder of media."""
-        name = benchmark.name
-        return locate(benchmark, self.data_root, self.annotations.get(name), self.media.get(name))
+        name, shared = benchmark.name, benchmark.folder or benchmark.name
+        annotations = self.annotations.get(name, self.annotations.get(shared))
+        return locate(benchmark, self.data_root, annotations, self.media.get(name, self.media.get(shared)))
 
 
 def locate(benchmark: Benchmark, root: Path, annotations: Path | None, media: Path | None) -> tuple[Path, Path]:
     """Annotations and folder of media, as given or in `root`. Raises ConfigError naming where they were looked for."""
-    name = benchmark.name
+    name = benchmark.folder or benchmark.name
     files = [root / name / "annotations", *(root / f"{name}{end}" for end in (".json", ".jsonl", ".parquet"))]
     folders = [root / name / "videos", root / name]
     return (
         _first(annotations, files, f"annotations of {benchmark.title} ({benchmark.source})"),
         _first(media, folders, f"videos of {benchmark.title}"),
     )
-
-
-def _of(paths: Mapping[str, Path], benchmark: Benchmark) -> Path | None:
-    """What was given for a benchmark, or for the one whose data it shares."""
-    return paths.get(benchmark.name) or paths.get(benchmark.folder or "")
 
 
 def _first(given: Path | None, places: list[Path], what: str) -> Path:

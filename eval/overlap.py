@@ -39,15 +39,13 @@ def st_align(ours: Mapping[Frame, Box], theirs: Mapping[Frame, Box]) -> TubeOver
     """ST-Align (LLaVA-ST, arXiv 2501.08282): what has a box is in the tube. `tiou` is that of the boxed frames."""
     shared, either = _ious(ours, theirs), len(ours.keys() | theirs.keys())
     total = sum(shared)
-    return TubeOverlap(
-        tiou=len(shared) / max(either, 1), siou=total / max(len(shared), 1), viou=total / max(either, 1)
-    )
+    return TubeOverlap(tiou=len(shared) / max(either, 1), siou=total / max(len(shared), 1), viou=total / max(either, 1))
 
 
 def hc_stvg(
     ours: Mapping[Frame, Box], theirs: Mapping[Frame, Box], our_frames: Sequence[int], their_frames: Sequence[int]
 ) -> TubeOverlap:
-    """HC-STVG (arXiv 2011.05049): first and last frame both belong to a tube; our boxes count wherever the truth has one.
+    """HC-STVG (arXiv 2011.05049): first and last frame belong to a tube; our boxes count wherever the truth has one.
 
     Over the frames from the first start to the last end.
     """

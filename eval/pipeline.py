@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias
 from eval.benchmark import Benchmark
 from eval.budget import ByteBudget
 from eval.engines import Answerer, EngineLostError
-from eval.grading import official_grade, robust_grade
+from eval.grading import official_grade, robust_grade, sized
 from eval.item import EvalItem, Grade
 from eval.questions import Questions, Sight, digest, num_bytes
 from eval.store import Journal, Outcome
@@ -260,6 +260,7 @@ def _failure(item: EvalItem, error: Exception) -> Outcome:
 
 def _graded(run: BenchmarkRun, item: EvalItem, row: Trajectory) -> Outcome:
     prompt = row.prompt
+    item = sized(item, [ref.metadata for ref in prompt.media])
     return Outcome(
         id=item.id,
         response=row.text,

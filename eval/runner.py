@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmark import BENCHMARKS, Benchmark
-from eval.engines import Answerer, EngineLostError
+from eval.engines import Answerer, EngineLostError, open_engine
 from eval.item import EvalItem
 from eval.options import RunOptions, fingerprint, manifest
 from eval.pipeline import BenchmarkRun, Judging, Pipeline
@@ -24,9 +23,7 @@ from eval.questions import Questions, Sight
 from eval.store import Journal, Outcome, StoreFullError, read_outcomes, write_results
 from verl.errors import ConfigError, DataError
 from verl.models.adapter import ModelAdapter, load_adapter
-from verl.rollout.engine import RolloutEngine, SamplingPlan
-from verl.rollout.environment import engine_environment
-from verl.rollout.options import EngineOptions
+from verl.rollout.engine import SamplingPlan
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +155,8 @@ async def _ask(
     progress: Progress,
 ) -> None:
     """Benchmarks with the same sampling are asked together, the others one after another, of one engine."""
-    answerer = Answerer(lambda: _open_engine(options, prepared), prepared[0].plan)
+    items = [item for one in prepared for item in one.items]
+    answerer = Answerer(lambda: open_engine(options.model, options.engine, items), prepared[0].plan)
     try:
         for plan in dict.fromkeys(one.plan for one in prepared):
             together = [each for one, each in zip(prepared, runs, strict=True) if one.plan == plan]
@@ -167,38 +165,6 @@ async def _ask(
         await progress.summary(answerer)
     finally:
         await answerer.close()
-
-
-def _open_engine(options: RunOptions, prepared: Sequence[Prepared]) -> RolloutEngine:
-    os.environ |= engine_environment(options.engine.device, num_threads=os.cpu_count() or 1)
-    from verl.rollout.server import VllmServer  # reads its environment at import
-
-    return VllmServer(engine_options(options, prepared))
-
-
-def engine_options(options: RunOptions, prepared: Sequence[Prepared]) -> EngineOptions:
-    """One engine for all benchmarks."""
-    engine = options.engine
-    media = [item.media for one in prepared for item in one.items]
-    videos = max((sum(one.kind == "video" for one in each) for each in media), default=0)
-    images = max((sum(one.kind == "image" for one in each) for each in media), default=0)
-    return EngineOptions(
-        model_path=options.model,
-        max_model_len=engine.max_model_len,
-        device=engine.device,
-        weight_transfer="shm" if engine.device == "cpu" else "nccl",
-        dtype=engine.dtype,
-        max_num_seqs=engine.max_num_seqs,
-        max_num_batched_tokens=engine.max_num_batched_tokens,
-        tensor_parallel_size=engine.tensor_parallel_size,
-        gpu_memory_utilization=engine.gpu_memory_utilization,
-        kv_cache_memory_mb=engine.kv_cache_memory_mb,
-        enforce_eager=engine.enforce_eager,
-        colocated=False,
-        max_videos=max(videos, int(not images)),
-        max_images=images,
-        trust_remote_code=engine.trust_remote_code,
-    )
 
 
 def finish(one: Prepared) -> bool:

@@ -53,13 +53,13 @@ def _seconds(parts: Sequence[str]) -> float:
 
 
 def read_long_video_bench(file: Path, starts_at: float, duration: float) -> tuple[Subtitle, ...]:
-    """Subtitles of a LongVideoBench file, {start, end, line} or {timestamp, text}, of a video cut out at `starts_at`."""
+    """Subtitles of a LongVideoBench file, for a video that was cut out of a longer one at `starts_at`."""
     rows = _parse(file.read_text(encoding="utf-8"), file.name)
     return tuple(timed(row, starts_at, duration, f"{file.name} row {number}") for number, row in enumerate(rows))
 
 
 def timed(row: Mapping[str, Any], starts_at: float, duration: float, where: str) -> Subtitle:
-    """One row of LongVideoBench. What has no end ends with the video, counted before the cut as the official reader does."""
+    """One row of it, {start, end, line} or {timestamp, text}. What has no end ends `duration` after that began."""
     try:
         if "timestamp" in row:
             start, end = row["timestamp"]

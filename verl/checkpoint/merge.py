@@ -41,8 +41,7 @@ def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = N
     if lora is None:
         wanted = {name: tuple(value.shape) for name, value in _tensors(shell).items()}
         check_shapes(actor, stored_shapes(actor), wanted)
-    whole = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
-    state = {name: adapter.as_published(name, tensor) for name, tensor in whole.items()}
+    state = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
     target = target or files
     temporary = durable.hidden(target, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)

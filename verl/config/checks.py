@@ -19,6 +19,7 @@ from verl.config.losses import loss_problems
 from verl.config.model import OptimConfig
 from verl.config.plan import image_spec, video_spec
 from verl.config.reward_model import reward_model_problems
+from verl.config.sharding import sharding_problems
 from verl.config.support import unsupported
 from verl.config.trainer import Config
 from verl.errors import ConfigError
@@ -362,6 +363,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _reward_model,
     _model,
     lora_problems,
+    sharding_problems,
     _paths,
     _rows,
     _mix,

@@ -35,6 +35,9 @@ class ModelConfig:
     tokenizer_path: str | None = key(None, "folder or hub name of the tokenizer; null = model_path")
     override_config: dict[str, Any] = free("values that replace those in the model's config.json")
     enable_gradient_checkpointing: bool = key(True, "recompute activations in the backward pass")
+    enable_activation_offload: bool = key(
+        False, "keep in host memory what gradient checkpointing keeps of each block until the backward pass"
+    )
     trust_remote_code: bool = key(False, "run Python that comes with the model (upstream: true)")
     freeze_vision_tower: bool = key(False, "do not train the vision tower; with LoRA it gets no adapters")
     freeze_merger: bool | None = key(
@@ -72,7 +75,7 @@ class FsdpConfig:
     enable_rank0_init: bool = key(True, "read weights from disk once and send them to the others")
     use_orig_params: bool = key(False, "keep the parameters of the model visible beside the sharded ones")
     torch_dtype: DtypeName | None = key(None, "type weights are kept in; null = fp32, for ref bf16")
-    fsdp_size: int = key(-1, "processes that share one copy of the weights; -1 = all of them")
+    fsdp_size: int = key(-1, "processes that share one copy of the weights, neighbours; -1 = all of them")
     mp_param_dtype: DtypeName = key("bf16", "type weights are gathered and computed with in")
     mp_reduce_dtype: DtypeName = key("fp32", "type gradients are summed over processes in")
     mp_buffer_dtype: DtypeName = key("fp32", "type of the model's buffers")

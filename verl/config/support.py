@@ -29,7 +29,6 @@ class Only:
 
 
 _STRATEGY = Only(values=("fsdp", "fsdp2"), missing="models are spread with FSDP2 only")
-_COPIES = Only(values=(-1, 0), missing="several copies of the weights are not available yet, all processes share one")
 _BUFFERS = Only(values=("fp32",), missing="buffers keep the type that the model gives them")
 
 ONLY: dict[str, Only] = {
@@ -42,10 +41,8 @@ ONLY: dict[str, Only] = {
     "worker.actor.padding_free": Only(values=(True,), missing="rows are always packed without padding"),
     "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.actor.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available yet"),
-    "worker.actor.fsdp.fsdp_size": _COPIES,
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,
-    "worker.ref.fsdp.fsdp_size": _COPIES,
     "worker.ref.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.rollout.name": Only(values=("vllm",), missing="there is no other inference engine"),
     "worker.rollout.colocated": Only(values=(True,), missing="engines on devices of their own are not available yet"),
@@ -69,7 +66,6 @@ CRITIC_ONLY: dict[str, Only] = {
     "worker.critic.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.critic.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available for critics yet"),
     "worker.critic.model.lora.rank": Only(values=(0,), missing="a critic trains all of its weights"),
-    "worker.critic.fsdp.fsdp_size": _COPIES,
     "worker.critic.fsdp.mp_buffer_dtype": _BUFFERS,
 }
 NO_EFFECT |= {

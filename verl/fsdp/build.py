@@ -5,21 +5,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from verl.config.model import FsdpConfig, ModelConfig
+from verl.fsdp.fill import WeightStream, fill
 from verl.fsdp.forward import add_policy_forward
+from verl.fsdp.mesh import weight_mesh
 from verl.fsdp.trained import choose_trained
 from verl.fsdp.values import add_value_forward, add_value_head
 from verl.models.adapter import ModelAdapter
+from verl.models.low_rank import first_values, is_adapter
+from verl.models.pretrained import PretrainedWeights
+from verl.models.score_head import HEAD
 
+OUTPUT_HEAD = "lm_head.weight"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -53,29 +58,32 @@ class Blueprint:
 def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
     """The sharded network with `policy_forward`, or `value_forward`.
 
-    Collective over `mesh`; gradients are summed over its ranks.
+    Collective over `mesh`, which is of all ranks; gradients are summed over them. Raises ConfigError for a folder whose
+    weights are not those of the model.
     """
-    from_one = blueprint.fsdp.enable_rank0_init and mesh.size() > 1
-    whole: dict[str, Any] = {}
-    if not from_one or dist.get_rank() == 0:
-        source = _network(adapter, blueprint, mesh, meta=False)
-        if not from_one:
-            return _finish(source, adapter, blueprint, mesh)
-        whole = source.state_dict()
-    model = _finish(_network(adapter, blueprint, mesh, meta=True), adapter, blueprint, mesh)
-    _materialise(model, "cpu" if blueprint.fsdp.enable_cpu_offload else mesh.device_type)
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-    set_model_state_dict(model, whole, options=options)
+    device = mesh.device_type
+    model = adapter.build(
+        blueprint.dtype(device),
+        override_config=blueprint.model.override_config,
+        gradient_checkpointing=blueprint.trainable and blueprint.model.enable_gradient_checkpointing,
+        meta=True,
+    )
+    heads = (OUTPUT_HEAD, HEAD) if blueprint.values else ()  # a critic has its own, whatever the folder's
+    stream = WeightStream(
+        partial(PretrainedWeights, adapter.model_path, model, heads),
+        device,
+        from_one=blueprint.fsdp.enable_rank0_init and mesh.size() > 1,
+    )
+    _change(model, adapter, blueprint)
+    _shard(model, adapter.shard_units(model), blueprint.fsdp, weight_mesh(mesh, blueprint.fsdp.fsdp_size))
+    _materialise(model, "cpu" if blueprint.fsdp.enable_cpu_offload else device)
+    fill(model, stream, partial(_first_values, blueprint))
+    (add_value_forward if blueprint.values else add_policy_forward)(model, adapter)
     return model
 
 
-def _network(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh, *, meta: bool) -> Any:
-    model = adapter.build(
-        blueprint.dtype(mesh.device_type),
-        override_config=blueprint.model.override_config,
-        gradient_checkpointing=blueprint.trainable and blueprint.model.enable_gradient_checkpointing,
-        meta=meta,
-    )
+def _change(model: Any, adapter: ModelAdapter, blueprint: Blueprint) -> None:
+    """Heads and adapters that the folder does not have, and which weights are trained."""
     if blueprint.values:
         add_value_head(model)
     if blueprint.trainable:
@@ -83,13 +91,13 @@ def _network(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh, *, m
         choose_trained(model, adapter, blueprint.model, dtype, blueprint.seed)
     else:
         model.requires_grad_(False)
-    return model
 
 
-def _finish(model: Any, adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.Module:
-    _shard(model, adapter.shard_units(model), blueprint.fsdp, mesh)
-    (add_value_forward if blueprint.values else add_policy_forward)(model, adapter)
-    return model
+def _first_values(blueprint: Blueprint, name: str, weight: Tensor) -> Tensor | None:
+    """Of what training adds to the model; None for its own weights."""
+    if is_adapter(name):
+        return first_values(name, weight, blueprint.seed)
+    return torch.zeros(weight.shape) if blueprint.values and name == HEAD else None
 
 
 def _shard(model: nn.Module, units: list[nn.Module], config: FsdpConfig, mesh: DeviceMesh) -> None:

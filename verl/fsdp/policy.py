@@ -76,7 +76,8 @@ class Policy(FrozenPolicy):
         """
         lora = self.settings.blueprint.model.lora
         scale = lora.alpha / lora.rank if lora.rank else 0.0
-        return FullWeights(self.model, dtype or self._compute_dtype, scale)
+        publish = self.passes.packer.adapter.as_published
+        return FullWeights(self.model, dtype or self._compute_dtype, scale, publish)
 
     def adapter_weights(self) -> AdapterWeights:
         """The adapters alone, to be iterated inside `weights_present()`."""

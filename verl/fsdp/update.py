@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from verl.algorithms.contract import Denominators, LossOutput
+from verl.fsdp.gauge import Gauge
 from verl.fsdp.guard import StepGuard
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.read_ahead import read_ahead
@@ -77,11 +78,14 @@ class Updater:
         denominators = self._denominators(rows)
         self.optimizer.zero_grad(set_to_none=True)
         parts: list[Metrics] = []
+        gauge = Gauge(self.passes.packer.adapter, self.model, self.passes.device)
         for batch in self.passes.micro_batches([row.trajectory for row in rows]):
             output = loss(batch, rows, denominators)
             output.loss.backward()
             parts.append(means(output.metrics))
-        norm = clip_gradients(self.model, self.max_grad_norm)
+            gauge.add(batch)
+        norm = clip_gradients(self.model, self.max_grad_norm)  # the device is done when it is known
+        parts.append(gauge.metrics(self.role))
         is_sound = self.guard.admits(norm, self.model, parts)
         if is_sound:
             self.optimizer.step()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,23 @@ class FullWeights:
     """Iterates over (name, whole tensor as `dtype`), a tied one once. Collective: all ranks iterate together.
 
     One gather per sharded block, in the type it computes with. A tensor is valid until the next one is asked for.
-    Low-rank adapters are in the weights they belong to: added in float32, at `scale`, and rounded once.
+    Low-rank adapters are in the weights they belong to: added in float32, at `scale`, and rounded once. `publish` makes
+    of a name and a tensor what the receiver wants under that name.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype, scale: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        dtype: torch.dtype,
+        scale: float = 0.0,
+        publish: Callable[[str, Tensor], Tensor] = lambda name, weight: weight,
+    ) -> None:
         self._dtype = dtype
         self._scale = scale
+        self._publish = publish
         self._blocks = _blocks(model)
-        self._shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+        bare = {name: torch.empty(value.shape, device="meta") for name, value in model.named_parameters()}
+        self._shapes = {name: tuple(publish(plain_name(name), value).shape) for name, value in bare.items()}
 
     def metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """(name, type, shape) in the order of iteration, without communication."""
@@ -41,7 +50,8 @@ class FullWeights:
             block.unshard()
             whole = dict(block.named_parameters())  # type: ignore[attr-defined]
             for name in names:
-                yield plain_name(prefix + name), merged(name, whole, self._scale).to(self._dtype)
+                plain = plain_name(prefix + name)
+                yield plain, self._publish(plain, merged(name, whole, self._scale)).to(self._dtype)
             block.reshard()
 
 

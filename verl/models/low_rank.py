@@ -67,7 +67,8 @@ def _answers(name: str, entry: str) -> bool:
 def add_adapters(model: nn.Module, config: LoraConfig, names: list[str], dtype: torch.dtype, seed: int) -> None:
     """Give the linear layers `names` adapters that change nothing yet, and freeze all else.
 
-    Their first values depend on name and seed alone, so that every rank draws the same.
+    Their first values depend on name and seed alone, so that every rank draws the same. On the meta device there are
+    none: see `first_values`.
     """
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
@@ -79,13 +80,17 @@ def add_adapters(model: nn.Module, config: LoraConfig, names: list[str], dtype: 
         if not is_adapter(name):
             continue
         parameter.data = parameter.data.to(dtype)
-        if on_meta:
-            continue
-        if name.endswith(_UP):
-            nn.init.zeros_(parameter)
-        else:
-            generator = torch.Generator(parameter.device).manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
-            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
+        if not on_meta:
+            parameter.data.copy_(first_values(name, parameter, seed))
+
+
+def first_values(name: str, weight: Tensor, seed: int) -> Tensor:
+    """What the part `name` of an adapter starts with, whole, in host memory, of the shape and type of `weight`."""
+    values = torch.zeros(weight.shape, dtype=weight.dtype)
+    if name.endswith(_DOWN):
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+        nn.init.kaiming_uniform_(values, a=math.sqrt(5), generator=generator)
+    return values
 
 
 @contextmanager

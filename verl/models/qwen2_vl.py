@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
@@ -39,7 +39,7 @@ class Qwen2VLAdapter(QwenVLAdapter):
     so do positions here.
     """
 
-    scorer_class: ClassVar = Qwen2VLForSequenceClassification
+    scorer_class: ClassVar[Any] = Qwen2VLForSequenceClassification
 
     def runs(self, grid: Grid) -> tuple[int, ...]:
         """One."""
@@ -50,7 +50,7 @@ class Qwen2VLAdapter(QwenVLAdapter):
 class Qwen25VLAdapter(Qwen2VLAdapter):
     """Time advances with the seconds that a moment covers; the vision tower attends in windows."""
 
-    scorer_class: ClassVar = Qwen25VLForSequenceClassification
+    scorer_class: ClassVar[Any] = Qwen25VLForSequenceClassification
 
     def time_step(self, medium: MediaMetadata) -> float:
         """`tokens_per_second` times the seconds, which travel as float32 in vLLM and are multiplied in float64."""

@@ -29,7 +29,7 @@ class Qwen3VLAdapter(QwenVLAdapter):
     An image is its placeholders alone; start and end around it are the chat template's.
     """
 
-    scorer_class: ClassVar = Qwen3VLForSequenceClassification
+    scorer_class: ClassVar[Any] = Qwen3VLForSequenceClassification
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)

@@ -59,7 +59,7 @@ class EngineOptions:
             "max_num_batched_tokens": max(self.max_num_batched_tokens, least_batch),
             "tensor_parallel_size": self.tensor_parallel_size,
             "enable_chunked_prefill": self.enable_chunked_prefill,
-            "enable_prefix_caching": True,
+            "enable_prefix_caching": not (on_cpu and _is_hybrid(Path(self.model_path))),
             "enforce_eager": self.enforce_eager or on_cpu,
             "enable_sleep_mode": self.colocated and not on_cpu,
             "limit_mm_per_prompt": {"video": self.max_videos, "image": self.max_images},
@@ -95,13 +95,29 @@ class EngineOptions:
         return math.ceil(max(all_mb, one_mb))
 
 
-def _kv_bytes_per_token(model: Path, itemsize: int) -> int | None:
-    """Size of one token's keys and values in all layers, from config.json; None for a model on a hub."""
+def _is_hybrid(model: Path) -> bool:
+    """Whether some layers keep a state in place of keys and values.
+
+    WORKAROUND(vllm 0.32): for these the prefix cache cuts prompts at block borders, and a seeded request whose prompt
+    is cut stops the engine on a CPU: torch's generators there have no offset to set back.
+    """
+    return "linear_attention" in (_text_config(model) or {}).get("layer_types", ())
+
+
+def _text_config(model: Path) -> dict[str, Any] | None:
+    """From config.json; None for a model on a hub."""
     file = model / "config.json"
     if not file.is_file():
         return None
     config = json.loads(file.read_text(encoding="utf-8"))
-    text = config.get("text_config") or config
+    return config.get("text_config") or config
+
+
+def _kv_bytes_per_token(model: Path, itemsize: int) -> int | None:
+    """Size of one token's keys and values in all layers; None for a model on a hub."""
+    text = _text_config(model)
+    if text is None:
+        return None
     num_heads = text["num_attention_heads"]
     head_dim = text.get("head_dim") or text["hidden_size"] // num_heads
     num_kv_heads = text.get("num_key_value_heads") or num_heads

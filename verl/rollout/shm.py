@@ -158,6 +158,7 @@ class ShmReceiver(WeightTransferEngine[ShmInitInfo, ShmUpdateInfo]):
         finalize_layerwise_reload(self.model, self.model_config)
         if current_platform.is_cpu():
             _repack_tied_heads(self.model)
+            _repack_experts(self.model)
 
     def shutdown(self) -> None:
         """Unmap."""
@@ -173,6 +174,18 @@ def _repack_tied_heads(model: torch.nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, ParallelLMHead):
             module.quant_method.process_weights_after_loading(module)
+
+
+def _repack_experts(model: torch.nn.Module) -> None:
+    """WORKAROUND(vllm 0.32): on a CPU experts are computed from a packed layout, made when their kernel is built.
+
+    Layerwise reload puts plain weights where the packed ones were, and the kernel reads them as if they were packed,
+    silently. tests/integration/test_family_engines.py shows it.
+    """
+    for module in model.modules():
+        kernel = getattr(getattr(module, "quant_method", None), "moe_kernel", None)
+        if kernel is not None:
+            kernel.fused_experts.process_weights_after_loading(module)
 
 
 @dataclass
