@@ -11,7 +11,7 @@ from typing import Any
 
 from eval.benchmark import STYLES
 from eval.engines import EngineSettings
-from eval.options import RunOptions, Shard
+from eval.options import RunOptions, Shard, longest
 from eval.pipeline import Limits
 from verl.config.judge import JudgeConfig
 from verl.errors import ConfigError
@@ -74,7 +74,9 @@ def _add_engine(group: Any) -> None:
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     group.add_argument("--engines", type=int, default=1, help="processes on this machine, each with devices of its own")
     group.add_argument("--dtype", help="bfloat16; float32 on a CPU")
-    group.add_argument("--max_model_len", type=int, default=default.max_model_len, help="prompt and response, tokens")
+    group.add_argument(
+        "--max_model_len", type=int, help="prompt and response; default: what the model allows, to 65536"
+    )
     group.add_argument("--max_num_seqs", type=int, default=default.max_num_seqs)
     group.add_argument("--max_num_batched_tokens", type=int, default=default.max_num_batched_tokens)
     group.add_argument("--tensor_parallel_size", type=int, default=1)
@@ -106,9 +108,9 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         engine=EngineSettings(
             device=device,
             dtype=given.dtype or ("float32" if device == "cpu" else "bfloat16"),
+            max_model_len=given.max_model_len or longest(given.model),
             **given_flags(
                 given,
-                "max_model_len",
                 "max_num_seqs",
                 "max_num_batched_tokens",
                 "tensor_parallel_size",

@@ -19,6 +19,7 @@ from verl.rollout.environment import engine_environment
 from verl.rollout.options import EngineOptions
 from verl.types import Prompt, Trajectory
 
+LONGEST = 65_536  # tokens of prompt and response, unless a run says otherwise
 ATTEMPTS = 3  # at one question, when the engine dies under it
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class EngineSettings:
 
     device: str = "cpu"
     dtype: str = "bfloat16"
-    max_model_len: int = 65_536
+    max_model_len: int = LONGEST
     max_num_seqs: int = 128
     max_num_batched_tokens: int = 8192
     tensor_parallel_size: int = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import verl
 from eval.benchmark import Benchmark, Budget, Style
-from eval.engines import EngineSettings
+from eval.engines import LONGEST, EngineSettings
 from eval.pipeline import Limits
 from eval.questions import Sight
 from verl.errors import ConfigError
@@ -93,6 +93,14 @@ def locate(benchmark: Benchmark, root: Path, annotations: Path | None, media: Pa
         _first(annotations, files, f"annotations of {benchmark.title} ({benchmark.source})"),
         _first(media, folders, f"videos of {benchmark.title}"),
     )
+
+
+def longest(model: str) -> int:
+    """Tokens of prompt and response that a model folder allows, and no more than 65,536."""
+    file = Path(model) / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    allowed = {**config, **config.get("text_config", {})}.get("max_position_embeddings")
+    return min(LONGEST, allowed or LONGEST)
 
 
 def _first(given: Path | None, places: list[Path], what: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Board: TypeAlias = tuple[tuple[int, ...], ...]
@@ -105,15 +106,35 @@ def _swap(board: Board, first: Place, second: Place) -> Board:
     )
 
 
-def reaches_target(demo: str, question: str, start: Mapping[str, Any], answer: str) -> bool:
-    """Whether the operations in `answer` lead from the state in `start` to the one that the question asks for.
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Whether operations lead to what was asked for: by the published comparison, and by what the question says.
 
-    `start` has "state" and, for the grid, "coord". Raises ValueError for a question without a target.
+    The scripts hold piles from bottom to top and compare them with a target from top to bottom, and they compare chips
+    in order although their order "does not matter": there, right answers are wrong.
+    """
+
+    published: bool
+    asked: bool
+
+    @classmethod
+    def both(cls, right: bool) -> Reached:
+        """Where the two agree."""
+        return cls(right, right)
+
+
+NOT_REACHED = Reached(published=False, asked=False)
+
+
+def reached(demo: str, question: str, start: Mapping[str, Any], answer: str) -> Reached:
+    """Where the operations in `answer` lead from the state in `start`, which for the grid has "coord" besides "state".
+
+    Raises ValueError for a question without a target.
     """
     return _DEMOS[demo](question, start, answer)
 
 
-def _hrd(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _hrd(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     board = _board(start["state"])
     moves = read_directions(answer)
     for move in moves:
@@ -121,29 +142,29 @@ def _hrd(question: str, start: Mapping[str, Any], answer: str) -> bool:
     cells = _assignments(question, r"the desired number arrangement:\s*`([^`]+)`")
     size = _size(question)
     target = {(size[0] - 1 - _letter(a), int(b) - 1): int(value) for a, b, value in cells}
-    return bool(moves) and board == _filled(size, target)
+    return Reached.both(bool(moves) and board == _filled(size, target))
 
 
-def _grid(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _grid(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     board, at = _board(start["state"]), (int(start["coord"][0]), int(start["coord"][1]))
     moves = read_directions(answer)
     for move in moves:
         board, at = step(board, at, move) or (board, at)
     cells = _assignments(question, r"the desired arrangement of black and white pieces:\s*`([^`]+)`")
     target = {(_letter(a), int(b)): int(value == "black") for a, b, value in cells}
-    return bool(moves) and board == _filled(_size(question), target)
+    return Reached.both(bool(moves) and board == _filled(_size(question), target))
 
 
-def _cup(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _cup(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     board, swaps = _board(start["state"]), read_swaps(answer)
     for first, second in swaps:
         board = swap_cups(board, first, second)
     names = _target(question, r"achieve the desired distribution of coins:\s*`([^`]+)`").split(", ")
     target = {(_letter(name[0]), int(name[1]) - 1): 1 for name in names}
-    return bool(swaps) and board == _filled(_size(question), target)
+    return Reached.both(bool(swaps) and board == _filled(_size(question), target))
 
 
-def _files(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _files(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     commands = read_commands(answer)
     wanted = frozenset(_target(question, r"contains exactly the following files:\s*`([^`]+)`").split(", "))
     kinds = {"touch": frozenset[str](), "rm -rf": frozenset[str]()}
@@ -151,45 +172,47 @@ def _files(question: str, start: Mapping[str, Any], answer: str) -> bool:
         kind = next((kind for kind in kinds if command.startswith(kind)), None)
         names = _NAMES.search(command)
         if kind is None or names is None:
-            return False
+            return NOT_REACHED
         kinds[kind] = frozenset(names[1].split(","))
     if not 0 < len(commands) <= 2 or kinds["touch"] & kinds["rm -rf"]:
-        return False
+        return NOT_REACHED
     state = run_commands({path: frozenset(held) for path, held in start["state"].items()}, commands)
-    return state is not None and state.get(_where(question)) == wanted
+    return Reached.both(state is not None and state.get(_where(question)) == wanted)
 
 
-def _cards(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _cards(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     state = {pile: list(cards) for pile, cards in start["state"].items()}
     wanted = _target(question, r"contains exactly the following cards from top to bottom:\s*`([^`]+)`").split(", ")
     moves = read_changes(answer, _CARD)
     for action, card, pile in moves:
         if card not in CARDS or pile not in state:
-            return False
+            return NOT_REACHED
         if action == "add":
             state[pile].append(card)
         elif state[pile][:1] == [card]:
             del state[pile][0]
         else:
-            return False
-    return bool(moves) and state.get(_where(question)) == wanted
+            return NOT_REACHED
+    held = state.get(_where(question), [])
+    return Reached(published=bool(moves) and held == wanted, asked=bool(moves) and held[::-1] == wanted)
 
 
-def _chips(question: str, start: Mapping[str, Any], answer: str) -> bool:
+def _chips(question: str, start: Mapping[str, Any], answer: str) -> Reached:
     state = {cup: list(map(int, chips)) for cup, chips in start["state"].items()}
     wanted = [int(chip) for chip in _target(question, r"contains exactly the following chips:\s*`([^`]+)`").split(", ")]
     moves = read_changes(answer, _CHIP)
     for action, name, cup in moves:
         chip = int(name)
         if chip not in CHIPS or cup not in state:
-            return False
+            return NOT_REACHED
         if action == "add":
             state[cup].append(chip)
         elif chip in state[cup]:
             state[cup].remove(chip)
         else:
-            return False
-    return bool(moves) and state.get(_where(question)) == wanted
+            return NOT_REACHED
+    held = state.get(_where(question), [])
+    return Reached(published=bool(moves) and held == wanted, asked=bool(moves) and sorted(held) == sorted(wanted))
 
 
 def read_directions(answer: str) -> list[str]:
@@ -255,7 +278,7 @@ def _target(question: str, pattern: str) -> str:
     return found[1]
 
 
-_DEMOS: Mapping[str, Callable[[str, Mapping[str, Any], str], bool]] = {
+_DEMOS: Mapping[str, Callable[[str, Mapping[str, Any], str], Reached]] = {
     "hrd": _hrd,
     "grid": _grid,
     "cup": _cup,

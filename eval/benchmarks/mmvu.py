@@ -77,7 +77,7 @@ def official(item: EvalItem, response: str) -> Grade:
 
 
 def _plain(text: str) -> str:
-    return unwrap(normalize(text).removeprefix("Answer: ")).casefold()
+    return unwrap(normalize(text).removeprefix("Answer: ")).rstrip(".").casefold()
 
 
 OFFICIAL = Columns(id="{id}", video="{path}", options="choices", labels={"subject": subject})

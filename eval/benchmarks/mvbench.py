@@ -49,7 +49,7 @@ def located(row: Row) -> list[Row]:
 def task(fields: Fields) -> list[str]:
     """The task, which is the name of the file of an official row."""
     name = str(fields[FILE])
-    return [name.replace("_", " ").capitalize()] if name in FOLDERS else []
+    return [name.replace("_", " ").title().replace("Fine Grained", "Fine-grained")] if name in FOLDERS else []
 
 
 def official(item: EvalItem, response: str) -> Grade:

@@ -20,6 +20,7 @@ from eval.choices import Choices, Columns, Fields, Subtitles, Words, by_letter, 
 from eval.extraction import VIDEO_MME_V2_LEADS, first_capital
 from eval.item import Graded, Number, Subtitle
 from eval.subtitles import read_words
+from verl.data.files import Row
 from verl.errors import DataError
 
 SIZE = 4  # questions of a group
@@ -55,6 +56,12 @@ def group_score(kind: str, structure: str, scores: Sequence[float]) -> float:
     return 100 * chain.parts[counted] / chain.parts[-1]
 
 
+def place(fields: Fields) -> int:
+    """Which question of its group a row is, from 1; 0 when its id does not say."""
+    number = str(fields.get("question_id")).rpartition("-")[2]
+    return int(number) if number.isdecimal() and "-" in str(fields.get("question_id")) else 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """One group and its score."""
@@ -67,7 +74,7 @@ class Group:
     @classmethod
     def of(cls, rows: Sequence[Graded]) -> Group:
         """What is missing of a group counts as wrong."""
-        by_place = {int(str(row.item.fields["question_id"]).rpartition("-")[2]): row for row in rows}
+        by_place = {place(row.item.fields): row for row in rows}
         scores = [by_place[n].grade.score or 0.0 if n in by_place else 0.0 for n in range(1, SIZE + 1)]
         last = by_place[max(by_place)].item.fields
         kind = str(last["group_type"])
@@ -96,12 +103,25 @@ def _named(name: str, scored: Sequence[Group]) -> dict[str, Number]:
     return {name: _mean(scored)} if scored else {}
 
 
+def grouped(row: Row) -> list[Row]:
+    """The row, if it has a place in a group that can be scored. Raises DataError."""
+    kind, structure = str(row.fields.get("group_type")), str(row.fields.get("group_structure"))
+    try:
+        group_score(kind, structure, [0.0] * SIZE)
+    except DataError as error:
+        raise DataError(f"{row.where}: {error}") from None
+    if not 1 <= place(row.fields) <= SIZE:
+        raise DataError(f"{row.where}: question_id {row.fields.get('question_id')!r} does not end in -1 to -{SIZE}")
+    return [row]
+
+
 VIDEO_MME_V2 = Choices(
     name="videomme_v2",
     title="Video-MME-v2",
     source="https://huggingface.co/datasets/MME-Benchmarks/Video-MME-v2",
     num_items=3200,
     columns=(Columns(id="{question_id}", video="videos/{video_id}.mp4"),),
+    rows=grouped,
     words=Words(
         user="These are the frames of a video.Question: {question}\n{options}\nSelect the best answer to the following"
         " multiple-choice question based on the video. Respond with only the letter ({letters}) of the correct option."

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from statistics import fmean
 from typing import Any
 
 from eval.aggregate import by_label, micro
 from eval.annotations import FILE, first_of, read_annotations, unique
 from eval.benchmark import Asker, Benchmark, Style, Wording, register
 from eval.item import WRONG, EvalItem, Grade, Graded, Medium, Number
-from eval.simulators import reaches_target
+from eval.simulators import NOT_REACHED, reached
 from eval.wording import media_marks
 from verl.data.files import Row
 from verl.errors import DataError
@@ -37,7 +38,8 @@ LEVELS = {
 MERGED = {"order_state": "infer_state", "counting_state": "infer_state"}
 SIZES = {"1": "1", "2": "2", "3": "1", "4": "2"}  # piles and cups, or rows of a board
 RUBRIC = "The response must contain all information in the reference."
-NO_STATES = "simulated states missing"
+NO_STATES = "no states in the annotations"
+ASKED = "as asked"
 
 _FINAL = re.compile(r"Final Answer\s*(.*?)\s*$", re.DOTALL)
 _ASKS_OPERATIONS = re.compile(r"achieve the desired|to reach the desired|to ensure that\s*`[^`]+` contains exactly")
@@ -56,8 +58,8 @@ def grade(item: EvalItem, response: str) -> Grade:
         return WRONG
     if item.fields["dim"] == OPERATION:
         start = item.fields.get("start")
-        right = start is not None and reaches_target(str(item.fields["demo"]), item.question, start, answer)
-        return Grade(score=float(right), parsed=answer)
+        end = reached(str(item.fields["demo"]), item.question, start, answer) if start is not None else NOT_REACHED
+        return Grade(score=float(end.published), parsed=answer, parts={ASKED: float(end.asked)})
     is_same = loose(answer) == loose(str(item.answer))
     return Grade(score=1.0 if is_same else None, parsed=answer)
 
@@ -75,7 +77,10 @@ def figures(rows: Sequence[Graded]) -> Mapping[str, Number]:
         for label in ("dimension", "level", "state size", "operations")
         for name, members in sorted(by_label(rows, label).items())
     }
-    return {"overall": micro(rows), **named}
+    operations = by_label(rows, "dimension").get(OPERATION, [])
+    asked = [row.grade.parts.get(ASKED, row.grade.score or 0.0) for row in operations]
+    sense = {f"{OPERATION}, {ASKED}": Number(value=100 * fmean(asked), n=len(asked))} if asked else {}
+    return {"overall": micro(rows), **named, **sense}
 
 
 def read(path: Path) -> list[EvalItem]:

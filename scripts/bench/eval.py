@@ -66,7 +66,7 @@ class World:
             shutil.copytree(self.folder / "videos", videos)
         adapter = load_adapter(self.model)
         sight = Sight.of(BUDGET, adapter.align, folder=videos, cache_dir=self.folder / f"cache-{name}")
-        return Questions(benchmark=BENCH, style="official", sight=sight, adapter=adapter, max_prompt_length=32_000)
+        return Questions(benchmark=BENCH, style="official", sight=sight, adapter=adapter, max_prompt_length=8000)
 
 
 def ask(item: EvalItem, media: object) -> Wording:
@@ -197,7 +197,7 @@ def make_world(folder: Path, given: argparse.Namespace) -> World:
             )
             for question in range(given.questions)
         ]
-    engine = EngineSettings(device=given.device, dtype=given.dtype, max_model_len=32_768, max_num_seqs=16)
+    engine = EngineSettings(device=given.device, dtype=given.dtype, max_model_len=8192, max_num_seqs=16)
     answerer = Answerer(lambda: open_engine(model, engine, items), PLAN)
     return World(folder=folder, items=tuple(items), answerer=answerer, model=model, workers=given.workers)
 

@@ -18,7 +18,7 @@ from typing import Any
 from scripts.bench.learning_cases import PLAIN, REFERENCE, Case, Topic, cases
 
 DOCUMENT, PICTURE = Path("docs/learning.md"), Path("docs/learning.png")
-ACCURACY = "val/accuracy_reward"
+ACCURACY, EXPLAINED_VARIANCE = "val/accuracy_reward", "critic/explained_variance"
 WANTED = 0.7  # validation accuracy
 EXPLAINED = 0.3  # share of the variance of the returns
 TITLES: Mapping[Topic, str] = {
@@ -39,7 +39,7 @@ class Outcome:
     curve: Mapping[int, float]  # validation accuracy by step
     training: Sequence[float]  # mean accuracy of sampled answers in each step, before groups are dropped
     useful: float  # share of the groups trained on whose responses differ in score
-    drawn: float  # groups generated per group trained on
+    rounds: float  # of generation per step, each of as many prompts as a step trains on
     explained: Mapping[int, float]  # share of the variance of the returns that a critic explains, by step
     seconds: float = 0.0
     problem: str = ""  # what ended it, if anything did
@@ -71,30 +71,21 @@ class Outcome:
 def outcome_of(case: Case, arguments: Sequence[str], log: Log) -> Outcome:
     """What the log of a run says."""
     trained = [row for row in log.values() if "timing_s/step" in row]
-    explained = {step: row["critic/explained_variance"] for step, row in log.items() if _EXPLAINED_KEY in row}
+    explained = {step: row[EXPLAINED_VARIANCE] for step, row in log.items() if EXPLAINED_VARIANCE in row}
     return Outcome(
         key=case.key,
         arguments=arguments,
         curve={step: round(row[ACCURACY], 3) for step, row in log.items() if ACCURACY in row},
         training=[round(row.get("reward/unfiltered/accuracy", row["reward/accuracy"]), 3) for row in trained],
         useful=round(fmean(map(_useful, trained)), 3) if trained else 0.0,
-        drawn=round(fmean(map(_drawn, trained)), 2) if trained else 0.0,
+        rounds=round(fmean(row.get("groups/rounds", 1.0) for row in trained), 2) if trained else 0.0,
         explained={step: round(share, 3) for step, share in explained.items()},
     )
 
 
-_EXPLAINED_KEY = "critic/explained_variance"
-
-
 def _useful(row: Mapping[str, float]) -> float:
     """With a filter, all groups that are trained on."""
-    return 1.0 if "groups/kept_share" in row else 1.0 - row["groups/no_signal_share"]
-
-
-def _drawn(row: Mapping[str, float]) -> float:
-    """A step that was filled from the surplus alone generated none."""
-    kept, share = row.get("groups/kept", 0.0), row.get("groups/kept_share", 1.0)
-    return 1.0 / share if share else kept
+    return 1.0 if "groups/rounds" in row else 1.0 - row["groups/no_signal_share"]
 
 
 def read_results(file: Path) -> dict[str, Outcome]:
@@ -130,7 +121,7 @@ def table(topic: Topic, outcomes: Mapping[str, Outcome]) -> list[str]:
     """Lines of Markdown: a row for every case, also for those that were not run."""
     extra = {
         "advantage": ("explained variance",),
-        "sampling": ("useful groups", "groups generated per group trained on"),
+        "sampling": ("useful groups", "rounds of generation per step"),
         "sparse": ("useful groups",),
     }.get(topic, ())
     head = ["", "before", "after", "steps to 0.7", "remark", *extra]
@@ -153,7 +144,7 @@ def _cells(topic: Topic, outcome: Outcome | None) -> list[str]:
     more = {
         "advantage": [_explained(outcome)],
         "loss": [],
-        "sampling": [f"{outcome.useful:.0%}", f"{outcome.drawn:.1f}"],
+        "sampling": [f"{outcome.useful:.0%}", f"{outcome.rounds:.1f}"],
         "sparse": [f"{outcome.useful:.0%}"],
     }[topic]
     reached = str(outcome.reached) if outcome.reached is not None else "-"

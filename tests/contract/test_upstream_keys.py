@@ -194,10 +194,8 @@ REFUSED = {
     "worker.actor.padding_free": "false",
     "worker.actor.dynamic_batching": "false",
     "worker.actor.ulysses_size": "2",
-    "worker.actor.fsdp.fsdp_size": "2",
     "worker.actor.fsdp.mp_buffer_dtype": "bf16",
     "worker.ref.strategy": "megatron",
-    "worker.ref.fsdp.fsdp_size": "2",
     "worker.ref.fsdp.mp_buffer_dtype": "bf16",
     "worker.rollout.name": "sglang",
 }

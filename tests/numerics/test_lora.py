@@ -179,6 +179,8 @@ def test_adapters_alone_travel_under_pefts_names(model_path: Path) -> None:
     policy, _ = new_policy(model_path, 1, **CASES["language"])
     stir(policy)
     held = adapters(policy)
+    _, whole = new_policy(model_path, 1)[0].num_weights()
+    assert policy.num_weights() == (sum(weight.numel() for weight in held.values()), whole)
     sent = dict(policy.adapter_weights())
     assert sent.keys() == {peft_name(name) for name in held}
     assert all(torch.equal(sent[peft_name(name)], weight) for name, weight in held.items())

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from verl.config.model import FsdpConfig, ModelConfig
+from verl.fsdp.activations import offload_inputs
 from verl.fsdp.fill import WeightStream, fill
 from verl.fsdp.forward import add_policy_forward
 from verl.fsdp.mesh import weight_mesh
@@ -68,6 +69,8 @@ def build(adapter: ModelAdapter, blueprint: Blueprint, mesh: DeviceMesh) -> nn.M
         gradient_checkpointing=blueprint.trainable and blueprint.model.enable_gradient_checkpointing,
         meta=True,
     )
+    if blueprint.trainable and blueprint.model.enable_activation_offload:
+        offload_inputs(model)
     heads = (OUTPUT_HEAD, HEAD) if blueprint.values else ()  # a critic has its own, whatever the folder's
     stream = WeightStream(
         partial(PretrainedWeights, adapter.model_path, model, heads),

@@ -68,11 +68,16 @@ class Network:
     @property
     def moves_params(self) -> bool:
         """With enable_cpu_offload FSDP2 moves them itself, block by block."""
-        return (
-            self.settings.offload.offload_params
-            and not self.settings.blueprint.fsdp.enable_cpu_offload
-            and self.mesh.device_type != "cpu"
-        )
+        return self.settings.offload.offload_params and self._lives_on_device
+
+    @property
+    def moves_optimizer(self) -> bool:
+        """With enable_cpu_offload its state is beside the weights that it steps, in host memory, for good."""
+        return self.settings.offload.offload_optimizer and self._lives_on_device
+
+    @property
+    def _lives_on_device(self) -> bool:
+        return not self.settings.blueprint.fsdp.enable_cpu_offload and self.mesh.device_type != "cpu"
 
     def _per_token(self, rows: Sequence[Trajectory], forward: Callable[[MicroBatch], Tensor]) -> list[Floats]:
         """[R] of each row from the [B, R] that `forward` gives for a micro-batch; without gradients."""
@@ -98,7 +103,8 @@ class Learner:
         self._network = network
         self._settings = settings
         self._role = role
-        self.optimizer = build_optimizer(network.model, settings.optim)
+        with network.weights_present():  # which kernels an optimizer takes depends on where it finds them
+            self.optimizer = build_optimizer(network.model, settings.optim)
         self.schedule = build_schedule(self.optimizer, settings.optim, settings.num_training_steps)
         self._updater = Updater(
             model=network.model,
@@ -122,6 +128,6 @@ class Learner:
         network = self._network
         return present(
             network.model if network.moves_params else None,
-            self.optimizer if network.settings.offload.offload_optimizer else None,
+            self.optimizer if network.moves_optimizer else None,
             network.mesh.device_type,
         )

@@ -19,7 +19,7 @@ from verl.fsdp.network import Learner, LearningSettings, Network, NetworkSetting
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.sampling import Sampling
 from verl.fsdp.weights import AdapterWeights, FullWeights
-from verl.models.low_rank import without_adapters
+from verl.models.low_rank import is_adapter, without_adapters
 from verl.tracking.metrics import Metrics
 from verl.types import Experience, Floats, Source, Trajectory
 
@@ -78,6 +78,12 @@ class Policy(FrozenPolicy):
         scale = lora.alpha / lora.rank if lora.rank else 0.0
         publish = self.passes.packer.adapter.as_published
         return FullWeights(self.model, dtype or self._compute_dtype, scale, publish)
+
+    def num_weights(self) -> tuple[int, int]:
+        """How many numbers are trained, and how many the model has without adapters. A tied tensor counts once."""
+        weights = dict(self.model.named_parameters())
+        trained = sum(weight.numel() for weight in weights.values() if weight.requires_grad)
+        return trained, sum(weight.numel() for name, weight in weights.items() if not is_adapter(name))
 
     def adapter_weights(self) -> AdapterWeights:
         """The adapters alone, to be iterated inside `weights_present()`."""

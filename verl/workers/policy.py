@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from verl.types import Experience, Floats, Trajectory
 from verl.workers import process
 from verl.workers.adapters import AdapterSender
 from verl.workers.rank import Rank, RankOrder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,9 @@ class PolicyWorker(Rank):
         process.seed_everything(order.seed + order.rank)
         self._network = self._policy = Policy(self._packer, order.policy, order.training, self._mesh)
         self._learner = self._policy.learner
+        if self._order.rank == 0:
+            trained, whole = self._policy.num_weights()
+            log.info("training %s of %s weights (%.2f %%)", f"{trained:,}", f"{whole:,}", 100 * trained / whole)
         self._reference: FrozenPolicy | None = None
         if order.reference is not None and not self._has_adapters:  # else it is the policy without them
             self._reference = FrozenPolicy(self._packer, order.reference, self._mesh)

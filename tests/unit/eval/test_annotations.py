@@ -84,7 +84,17 @@ OFFICIAL = [
     (
         "videomme_v2",
         "test.json",
-        [{"question_id": "001-1", "video_id": "001", "question": "Q?", "options": "A. x\nB. y\nC. z", "answer": "C"}],
+        [
+            {
+                "question_id": "001-1",
+                "video_id": "001",
+                "group_type": "logic",
+                "group_structure": "[1, [2, 3], 4]",
+                "question": "Q?",
+                "options": "A. x\nB. y\nC. z",
+                "answer": "C",
+            }
+        ],
         ("001-1", "videos/001.mp4", "C", ("x", "y", "z")),
     ),
     (
@@ -227,11 +237,13 @@ def test_official_annotations_are_read(tmp_path, name, file, rows, wanted):
 def test_labels_of_official_rows_are_those_of_the_breakdowns(tmp_path):
     labels = {}
     for name, file, rows, _ in OFFICIAL:
+        if name == "videomme_v2":
+            continue  # its groups have the labels
         path = tmp_path / name / Path(file).with_suffix(".json").name
         (item, *_) = read_items(BENCHMARKS[name], write(path, rows))
         labels[name] = item.labels
         assert set(item.labels) <= set(BENCHMARKS[name].breakdowns) or name == "videomathqa_mbin"
-    assert labels["mvbench"] == {"task": ("Action sequence",)}
+    assert labels["mvbench"] == {"task": ("Action Sequence",)}
     assert labels["motionbench"] == {"question_type": ("Action Order",)}
     assert labels["mmvu"] == {"subject": ("Art",)}
     assert labels["livesports3k"] == {"question_type": ("Who",), "OCR": ("yes",)}
@@ -341,3 +353,12 @@ def test_converted_mlvu_rows_get_their_tasks_back(tmp_path):
     assert tasks("mlvu_test", ROWS["mlvu-test"])["tutorial"] == ("tutorialQA",)
     dev = tasks("mlvu_dev", ROWS["mlvu-dev"])
     assert (dev["surveil"], dev["tv"], dev["tomjerry"]) == (("anomaly_reco",), ("plotQA",), ("topic_reasoning",))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"question_id": "001"}, {"question_id": "001-5"}, {"group_type": "x"}, {"group_structure": "[4,3,2,1]"}]
+)
+def test_a_question_without_a_place_in_a_known_group_is_refused(tmp_path, bad):
+    good = next(rows[0] for name, _, rows, _ in OFFICIAL if name == "videomme_v2")
+    with pytest.raises(DataError, match=r"test\.json row 0: "):
+        read_items(BENCHMARKS["videomme_v2"], write(tmp_path / "test.json", [good | bad]))

@@ -95,19 +95,20 @@ def test_only_the_answer_tag_is_read_where_our_own_prompt_asked_for_one():
     assert official_grade(BENCHMARKS["mlvu_dev"], "official", item, response).score == 0.0
 
 
+DIRECTLY = "Q?\nA. a\nB. b\nAnswer with the option's letter from the given choices directly.|"
+SELECT = "Select the best answer to the following multiple-choice question based on the video. Respond with"
 PROMPTS = {
     "mvbench": "<video>Question: Q?\nOptions:\n(A) a\n(B) b\nOnly give the best option.|Best option:(",
     "mlvu_dev": "<video>Question: Q?\nOptions:\n(A) a\n(B) b\nOnly give the best option.|Best Option: (",
-    "longvideobench": "<video>Question: Q?\nA. a\nB. b\nAnswer with the option's letter from the given choices directly.|",
-    "minerva": "<video>Q?\nA. a\nB. b\nAnswer with the option's letter from the given choices directly.|",
-    "odvbench": "<video>Q?\nA. a\nB. b\nAnswer with the option's letter from the given choices directly.|",
+    "longvideobench": f"<video>Question: {DIRECTLY}",
+    "minerva": f"<video>{DIRECTLY}",
+    "odvbench": f"<video>{DIRECTLY}",
     "lvbench": "<video>Q?\n(A) a\n(B) b\nAnswer the question with the option letter|",
     "livesports3k": "<video>Q?\nA: a\nB: b\nPlease select the correct answer.|Answer:",
-    "videomathqa_mbin": "<video>Select the best answer to the following multiple-choice question based on the video. Respond"
-    " with the letter (A or B) of the correct option.\nQ?\nA. a\nB. b\n\nAnswer with the option's letter (A or B) from the"
-    " given choices directly.|",
-    "videomme": "<video>Select the best answer to the following multiple-choice question based on the video. Respond with"
-    " only the letter (A or B) of the correct option.\nQ?\nA. a\nB. b\nThe best answer is:|",
+    "videomathqa_mbin": f"<video>{SELECT} the letter (A or B) of the correct option.\nQ?\nA. a\nB. b\n\n"
+    "Answer with the option's letter (A or B) from the given choices directly.|",
+    "videomme": f"<video>{SELECT} only the letter (A or B) of the correct option.\nQ?\nA. a\nB. b\n"
+    "The best answer is:|",
 }
 
 

@@ -68,7 +68,7 @@ def test_a_word_without_times_is_named(tmp_path, line):
 
 @pytest.mark.parametrize("row", [{}, {"timestamp": [1]}, {"start": "soon", "end": "00:00:01", "line": "x"}])
 def test_a_row_that_is_no_subtitle_is_named(row):
-    with pytest.raises(DataError, match="v.json row 3: is no subtitle"):
+    with pytest.raises(DataError, match=r"v\.json row 3: is no subtitle"):
         timed(row, 0.0, 9.0, "v.json row 3")
 
 

@@ -63,6 +63,14 @@ def test_only_an_engine_that_shares_its_gpu_sleeps(tmp_path, device, colocated, 
     assert (arguments["enable_sleep_mode"], arguments["enforce_eager"]) == (sleeps, eager)
 
 
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (64, 64), (65, 128), (512, 512)])
+def test_an_engine_that_is_sent_adapters_has_room_for_them(tmp_path, rank, room):
+    arguments = options(tmp_path, device="cuda", lora_rank=rank, lora_sees=True).arguments()
+    assert arguments["enable_lora"] and arguments["enable_tower_connector_lora"]
+    assert (arguments["max_loras"], arguments["max_lora_rank"]) == (1, room)
+    assert "enable_lora" not in options(tmp_path, device="cuda").arguments()
+
+
 def test_without_chunks_the_longest_prompt_fits_into_a_batch(tmp_path):
     changes = {"max_num_batched_tokens": 100, "max_num_seqs": 16}
     whole = options(tmp_path, enable_chunked_prefill=False, **changes).arguments()

@@ -3,6 +3,7 @@
 """The server around an engine that answers when it is told to. tests/integration has the real one."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -213,6 +214,27 @@ def test_a_sleep_that_is_followed_by_no_weights_keeps_them():
         assert engine.calls[-1] == ("sleep", 1, "wait")
 
     serve(scenario)
+
+
+def test_adapters_arrive_as_a_folder_between_the_phases_and_what_they_belong_to_stays():
+    seen = []
+
+    async def look(folder):
+        seen.append((folder, json.loads((folder / "adapter_config.json").read_text())))
+        assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
+
+    async def scenario(server, engine):
+        with pytest.raises(WorkerError, match="cannot receive adapters while it is generating"):
+            await server.load_adapter({"r": 4}, b"weights")
+        await server.sleep()
+        assert engine.calls[-1] == ("sleep", 1, "wait")
+        await server.wake_weights()
+        engine.load_adapter = look
+        await server.load_adapter({"r": 4}, b"weights")
+        ((folder, settings),) = seen
+        assert settings == {"r": 4} and not folder.exists()
+
+    serve(scenario, replace(OPTIONS, lora_rank=4))
 
 
 def test_steps_out_of_order_are_refused():

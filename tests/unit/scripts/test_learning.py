@@ -18,6 +18,7 @@ from tests.world import tiny_model
 from verl.algorithms.advantage import find_advantage
 from verl.algorithms.policy_loss import find_loss
 from verl.config.load import load
+from verl.data.files import Row
 from verl.data.records import RowFormat, to_record
 from verl.rewards.contract import RewardItem
 from verl.rewards.router import Router
@@ -101,12 +102,12 @@ def test_an_outcome_is_what_the_log_says() -> None:
     found = outcome("advantage-gae", 0.25, 0.5, 0.71, 0.6, **{"critic/explained_variance": 0.31})
     assert found.curve == {0: 0.25, 1: 0.5, 2: 0.71, 3: 0.6} and found.training == [0.5] * 3
     assert (found.reached, found.explains, found.steps) == (2, 1, 3)
-    assert found.useful == 0.75 and found.drawn == 1.0
+    assert found.useful == 0.75 and found.rounds == 1.0
 
 
 def test_with_a_filter_all_groups_are_useful_and_some_are_drawn_in_vain() -> None:
-    found = outcome("sampling-on", 0.25, 0.5, **{"groups/kept_share": 0.5, "reward/unfiltered/accuracy": 0.3})
-    assert (found.useful, found.drawn, found.training) == (1.0, 2.0, [0.3])
+    found = outcome("sampling-on", 0.25, 0.5, **{"groups/rounds": 2.0, "reward/unfiltered/accuracy": 0.3})
+    assert (found.useful, found.rounds, found.training) == (1.0, 2.0, [0.3])
 
 
 def test_results_are_read_back_and_the_latest_counts(tmp_path: Path) -> None:
@@ -158,6 +159,7 @@ def test_the_sparse_policy_is_seldom_right(tmp_path: Path) -> None:
 def test_the_response_that_a_row_carries_is_right() -> None:
     format = RowFormat.of(load([f"config={CONFIG}"]).data)
     row = {"problem": "<video>?", "answer": "C", "options": ["A. red", "B. green", "C. blue"], "videos": ["v.mp4"]}
-    read = to_record(with_answer({**row, "problem_type": "multiple choice", "data_type": "video"}), format)
+    fields = with_answer({**row, "problem_type": "multiple choice", "data_type": "video"})
+    read = to_record(Row(where="rows.jsonl:1", fields=fields), format)
     items = [RewardItem(response=text, response_length=6, record=read) for text in read.offline_responses]
     assert [verdict.overall for verdict in Router().score(items)] == [1.0]
