@@ -56,15 +56,15 @@ class _Question:
 
 def grade(item: EvalItem, response: str) -> Grade:
     """By the rules of the item's kind; None where they decide nothing."""
-    text = response.replace("</s>", "")
+    text = response.replace("</s>", "").strip()
     (kind,) = item.labels["kind"]
-    if not text.strip():
+    if not text:
         return WRONG
     if kind == "captioning":
-        return Grade(score=None, parsed=text.strip())
+        return Grade(score=None, parsed=text)
     right = {"multi-choice": match_option, "yes_no": match_word, "caption_matching": match_caption}[kind]
     found = right(text, str(item.fields["question"]), str(item.fields["answer"]))
-    return Grade(score=None if found is None else float(found), parsed=text.strip())
+    return Grade(score=None if found is None else float(found), parsed=text)
 
 
 def match_option(text: str, question: str, answer: str) -> bool | None:
@@ -82,7 +82,7 @@ def match_word(text: str, question: str, answer: str) -> bool | None:
 
 
 def match_caption(text: str, question: str, answer: str) -> bool | None:
-    """A line of options, its sentence, or its name, with a full stop at most. The last of several counts."""
+    """A line of options, its sentence, its name or the end of that, "Option 2" or "2". The last of several counts."""
     lines = [line.split(": ") for line in question.split("\n")[1:] if ": " in line]
     after_bracket = text.split(") ")[1] if ") " in text else None
     said: str | None = None
@@ -90,11 +90,12 @@ def match_caption(text: str, question: str, answer: str) -> bool | None:
         said = ": ".join(parts) if text == ": ".join(parts) else said
     for parts in lines:
         said = parts[1] if parts[1] in (text, after_bracket) else said
-    for parts in lines:
-        said = parts[0] if parts[0] in (text, text.replace(".", "")) else said
+    for name in [parts[0] for parts in lines] + [parts[0].split()[-1] for parts in lines]:
+        said = name if name in (text, text.replace(".", "")) else said
     if said is None:
         return None
-    return said in (answer, answer.split(":")[0], answer.partition(": ")[2].split(": ")[0])
+    name, _, sentence = answer.partition(": ")
+    return said in (answer, name, name.split()[-1], sentence.split(": ")[0])
 
 
 def case(item: EvalItem, text: str) -> JudgeCase:
