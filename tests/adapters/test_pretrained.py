@@ -22,7 +22,7 @@ from verl.models.pretrained import INDEX, SINGLE, PretrainedWeights
 
 
 def spread(folder: Path, num_files: int = 3) -> Path:
-    """The folder with its weights dealt to several files, parts of one layer into different ones, as large models are."""
+    """The folder with its weights dealt to several files, those of one layer to different ones."""
     weights = load_file(folder / SINGLE)
     (folder / SINGLE).unlink()
     places = {

@@ -169,7 +169,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         try:
             names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{folder / INDEX} is damaged ({error!r}); download it again") from error
     elif not (folder / SINGLE).is_file():
         raise ConfigError(
