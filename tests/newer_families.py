@@ -87,7 +87,12 @@ def build_tiny_qwen3_moe(directory: Path, seed: int = 0, *, tied: bool = False) 
     """Text only; eight experts in each layer, two for a token."""
 
     def build(text: dict[str, Any], rest: dict[str, Any]) -> PreTrainedModel:
-        given = {"norm_topk_prob": True, "rope_parameters": ROTARY, "decoder_sparse_step": 1, "tie_word_embeddings": tied}
+        given = {
+            "norm_topk_prob": True,
+            "rope_parameters": ROTARY,
+            "decoder_sparse_step": 1,
+            "tie_word_embeddings": tied,
+        }
         return Qwen3MoeForCausalLM(Qwen3MoeConfig(**(text | EXPERTS | given)))
 
     _save(directory, seed, tied, build)
@@ -127,7 +132,7 @@ def _without_levels(rest: dict[str, Any]) -> dict[str, Any]:
 def _stir(model: nn.Module) -> None:
     """What starts as a constant gets values; states last, for one that fades at once would hide its loss.
 
-    Convolutions have the spread that torch gives them: with 0.1, keys are so short that normalising them is all rounding.
+    Convolutions have the spread that torch gives them: with 0.1, normalising keys so short is all rounding.
     """
     for name, parameter in model.named_parameters():
         if name.endswith("A_log"):

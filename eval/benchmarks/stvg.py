@@ -40,7 +40,7 @@ _OFFICIAL = (
     " output one bounding box for every integer second within the given time span (inclusive).\nExample:\n<answer>"
     '{"time": [8, 13], "boxes": {"9": [317, 422, 582, 997], "10": [332, 175, 442, 369], "11": [340, 180, 450, 370]}}'
     "</answer>\nNote: Each key in 'boxes' must be an integer second within the span, and its value must be a 4-number"
-    " bounding box [x1, y1, x2, y2].\n"
+    " bounding box [x1, y1, x2, y2]."
 )
 
 

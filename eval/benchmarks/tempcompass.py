@@ -90,12 +90,12 @@ def match_caption(text: str, question: str, answer: str) -> bool | None:
         said = ": ".join(parts) if text == ": ".join(parts) else said
     for parts in lines:
         said = parts[1] if parts[1] in (text, after_bracket) else said
-    for name in [parts[0] for parts in lines] + [parts[0].split()[-1] for parts in lines]:
+    for name in [parts[0] for parts in lines] + [parts[0].rpartition(" ")[2] for parts in lines]:
         said = name if name in (text, text.replace(".", "")) else said
     if said is None:
         return None
     name, _, sentence = answer.partition(": ")
-    return said in (answer, name, name.split()[-1], sentence.split(": ")[0])
+    return said in (answer, name, name.rpartition(" ")[2], sentence.split(": ")[0])
 
 
 def case(item: EvalItem, text: str) -> JudgeCase:

@@ -119,7 +119,7 @@ def respect_segments(model: nn.Module) -> None:
     """Let the gated delta nets in `model` compute as this module says. They then need `segments=`."""
     for module in model.modules():
         if isinstance(module, NETS):
-            module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_forward, module)
 
 
 def recur(streams: Streams, flow: Flow, run: Callable[..., tuple[Tensor, Tensor | None]]) -> Tensor:

@@ -26,7 +26,7 @@ class Qwen35MoeForSequenceClassification(GenericForSequenceClassification, Qwen3
 class Qwen35Adapter(Qwen3VLAdapter):
     """No deeper vision features. Packed rows and shared prompts are exact in the linear layers too."""
 
-    scorer_class: ClassVar = Qwen3_5ForSequenceClassification
+    scorer_class: ClassVar[Any] = Qwen3_5ForSequenceClassification
 
     def deeper(self, row: PackedRow, levels: Sequence[Tensor]) -> dict[str, Any]:
         """Nothing."""

@@ -23,7 +23,7 @@ class Qwen3VLMoeForSequenceClassification(GenericForSequenceClassification, Qwen
 class Qwen3VLMoeAdapter(Qwen3VLAdapter):
     """Published experts are [experts, D, 2 * width] and [experts, width, D], the transposes of those in memory.
 
-    transformers 5.19 transposes them when it reads them, and does not when it saves; vLLM 0.32 wants the published ones.
+    transformers 5.19 transposes them when it reads them, and does not when it saves. vLLM 0.32 wants what is published.
     """
 
     scorer_class: ClassVar = Qwen3VLMoeForSequenceClassification
@@ -39,7 +39,7 @@ class Qwen3VLMoeAdapter(Qwen3VLAdapter):
             )
         if not getattr(text, "norm_topk_prob", True):
             raise ConfigError(
-                f"{checkpoint.path!r} says norm_topk_prob=false; transformers ignores that for this family, vLLM does not"
+                f"{checkpoint.path!r} says norm_topk_prob=false; transformers ignores that here, vLLM does not: set it true"
             )
 
     def as_published(self, name: str, weight: Tensor) -> Tensor:

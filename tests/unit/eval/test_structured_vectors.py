@@ -191,8 +191,8 @@ def test_times_are_read(response, wanted):
 
 
 def test_recalls_count_the_threshold_itself():
-    spans = [asked({"time": [0.0, 1.0]}) for _ in GROUNDING["recalls"]["ious"]]
-    rows = [graded("charades_sta", item, f"0 - {iou}") for item, iou in zip(spans, GROUNDING["recalls"]["ious"])]
+    item = asked({"time": [0.0, 1.0]})
+    rows = [graded("charades_sta", item, f"0 - {iou}") for iou in GROUNDING["recalls"]["ious"]]
     found, wanted = charades_sta.figures(rows), GROUNDING["recalls"]["out"]
     names = {"IOU@3": "R@1 IoU=0.3", "IOU@5": "R@1 IoU=0.5", "IOU@7": "R@1 IoU=0.7", "mIOU": "mIoU"}
     assert {name: found[ours].value for name, ours in names.items()} == pytest.approx(wanted)

@@ -1,0 +1,40 @@
+# Copyright 2026 the verl authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of real annotations, and the media that tests pretend to have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eval.benchmark import BENCHMARKS
+from eval.item import EvalItem
+from eval.runner import read_items
+from verl.types import ImageMetadata, VideoMetadata
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+ROWS = json.loads((VECTORS / "eval_structured_rows.json").read_text())
+VIDEO = VideoMetadata(
+    source_fps=30,
+    frame_indices=(0, 30),
+    timestamps=(0.0, 1.0),
+    total_frames=60,
+    duration=2,
+    height=112,
+    width=196,
+    source_height=360,
+    source_width=640,
+    rotation=0,
+    sampler="qwen_utils",
+    decoder="pyav",
+    resize="bicubic",
+)
+IMAGE = ImageMetadata(height=28, width=28, source_height=100, source_width=200, orientation=1, resize="bicubic")
+
+
+def items_of(name: str, folder: Path, rows, file: str = "rows.json") -> tuple[EvalItem, ...]:
+    """The items of a benchmark, of rows that are written to a file first."""
+    path = folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows) if not isinstance(rows, str) else rows)
+    return read_items(BENCHMARKS[name], path)
