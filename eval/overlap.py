@@ -50,7 +50,7 @@ def hc_stvg(
     Over the frames from the first start to the last end.
     """
     shared = _ious(ours, theirs)
-    frames = max(our_frames[1], their_frames[1]) - min(our_frames[0], their_frames[0])
+    frames = max(our_frames[1], their_frames[1]) - min(our_frames[0], their_frames[0]) + 1
     if frames <= 0:
         return NOTHING
     total = sum(shared)

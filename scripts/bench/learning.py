@@ -82,7 +82,7 @@ class Planned:
 
     @property
     def processes(self) -> str:
-        """Equal for runs that can share their processes: those of the engine, the rewards and no critic."""
+        """Equal for runs that can share their processes: the same model, engine and rewards, and no critic."""
         critic = self.case.key if Needs.CRITIC in self.parts.advantage.needs else ""
         return f"{critic} {self.engine} {self.parts.config.worker.reward}"
 
@@ -114,13 +114,14 @@ def main() -> int:
 
 
 def chosen(all_cases: Sequence[Case], wanted: Sequence[str] | None) -> list[Case]:
-    """The cases with these names, keys or topics. Exits where there is none such."""
+    """The cases with these names, keys or topics, in the order asked for. Exits where there is none such."""
     if wanted is None:
         return list(all_cases)
     unknown = [word for word in wanted if not any(_is_meant(case, word) for case in all_cases)]
     if unknown:
         raise SystemExit(f"--only {','.join(unknown)}: choose among {', '.join(case.key for case in all_cases)}")
-    return [case for case in all_cases if any(_is_meant(case, word) for word in wanted)]
+    found = {case.key: case for word in wanted for case in all_cases if _is_meant(case, word)}
+    return list(found.values())
 
 
 def _is_meant(case: Case, word: str) -> bool:

@@ -16,7 +16,7 @@ from verl.algorithms.advantage import ADVANTAGES
 from verl.algorithms.policy_loss import LOSSES
 
 Topic = Literal["advantage", "loss", "sampling", "sparse"]
-Settings = Mapping[str, str]
+Settings = dict[str, str]
 
 CONFIG = "examples/quickstart/quickstart.yaml"
 WORLD = Path("outputs/quickstart")

@@ -151,12 +151,14 @@ def test_a_policy_with_new_adapters_is_the_model_it_starts_from(model_path: Path
     frozen = FrozenPolicy(made.packer, policy_world.policy_settings(model={"lora": LORA}, trainable=False), policy.mesh)
     expected = frozen.logprobs(rows)
     assert all(map(np.array_equal, policy.base_logprobs(rows), expected))  # before anything was gathered to be trained
-    assert all(map(np.array_equal, policy.logprobs(rows), expected))
-    policy.update([[row for hand in dealt(made) for row in hand]], SETTINGS)
-    moved = policy.logprobs(rows)
-    assert max(float(np.abs(a - b).max()) for a, b in zip(moved, expected, strict=True)) > 1e-3
-    assert all(map(np.array_equal, policy.base_logprobs(rows), expected))
-    assert all(map(np.array_equal, policy.logprobs(rows), moved))
+    said = policy.logprobs(rows)
+    assert all(map(np.array_equal, said, expected))
+    for _ in range(2):
+        policy.update([[row for hand in dealt(made) for row in hand]], SETTINGS)
+        moved = policy.logprobs(rows)
+        assert max(float(np.abs(a - b).max()) for a, b in zip(moved, said, strict=True)) > 1e-3
+        said = moved
+        assert all(map(np.array_equal, policy.base_logprobs(rows), expected))
 
 
 def test_what_is_published_and_what_is_merged_is_what_peft_merges(model_path: Path, tmp_path: Path) -> None:

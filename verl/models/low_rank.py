@@ -97,9 +97,8 @@ def first_values(name: str, weight: Tensor, seed: int) -> Tensor:
 def without_adapters(model: nn.Module) -> Iterator[None]:
     """The model as it was before it got adapters. Not around a backward pass.
 
-    WORKAROUND(peft 0.21): its own switch also sets requires_grad, on whichever of its two copies of a weight FSDP2
-    shows at that moment, and a gathered copy that is made in between would stay frozen for good. `_disable_adapters` is
-    all that the forward pass reads.
+    WORKAROUND(peft 0.21): its own switch also sets requires_grad, on whichever copy of a weight, sharded or gathered,
+    FSDP2 shows at that moment, and leaves the other as it was. `_disable_adapters` is all that the forward pass reads.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 

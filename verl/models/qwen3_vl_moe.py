@@ -39,7 +39,7 @@ class Qwen3VLMoeAdapter(Qwen3VLAdapter):
             )
         if not getattr(text, "norm_topk_prob", True):
             raise ConfigError(
-                f"{checkpoint.path!r} says norm_topk_prob=false; transformers ignores that here, vLLM does not: set it true"
+                f"{checkpoint.path!r} says norm_topk_prob=false; transformers ignores that, vLLM does not: set it true"
             )
 
     def as_published(self, name: str, weight: Tensor) -> Tensor:

@@ -55,7 +55,12 @@ class PolicyWorker(Rank):
         self.begin(self._order)
 
     def begin(self, order: PolicyOrder) -> None:
-        """Build the model as ordered; in the place of one there was, for another run. `connect` comes next."""
+        """Build the model as ordered; in the place of one there was, for another run. `connect` comes next.
+
+        Raises WorkerError for files of another model than those that this rank was started with.
+        """
+        if order.source != self._order.source:
+            raise WorkerError(f"begin: {order.source.model_path} is another model than {self._order.source.model_path}")
         self._order = order
         process.seed_everything(order.seed + order.rank)
         self._network = self._policy = Policy(self._packer, order.policy, order.training, self._mesh)
