@@ -4,9 +4,9 @@
 
     python -m scripts.bench.loading
 
-A decoder of 59 million parameters in bfloat16, spread over two ranks in float32: each ends with half of it. How far a
+A decoder of 60 million parameters in bfloat16, spread over two ranks in float32: each ends with half of it. How far a
 rank's memory rises above that at its worst, as a share of the whole model in float32. The exit status says whether
-streaming stays below a tenth on the rank that does not read.
+streaming stays below a fifth on both.
 """
 
 from __future__ import annotations
@@ -40,14 +40,13 @@ SIZES = {
     "num_key_value_heads": 4,
     "head_dim": 64,
     "vocab_size": 12288,
-    "layer_types": None,
 }
 VARIANTS = {
     "rank 0 streams": "what training does",
     "each rank reads": "fsdp.enable_rank0_init=false",
     "rank 0 loads": "from_pretrained on rank 0, then a broadcast of its state dict",
 }
-WANTED = 0.1
+WANTED = 0.2  # the largest weight is a twentieth
 
 
 def main() -> int:
@@ -59,7 +58,7 @@ def main() -> int:
     print(f"{files} files; memory above a rank's own half, as a share of the model in float32")
     for variant, (first, second) in rises.items():
         print(f"{variant:16} rank 0 {first:5.2f}  rank 1 {second:5.2f}  ({VARIANTS[variant]})")
-    return 0 if rises["rank 0 streams"][1] < WANTED else 1
+    return 0 if max(rises["rank 0 streams"]) < WANTED else 1
 
 
 def _large(directory: Path) -> Path:

@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 
 from eval.benchmark import BENCHMARKS
+from tests.unit.eval.annotated import ROWS as STRUCTURED_ROWS
+from tests.unit.eval.test_annotations import CONVERTED as PLAIN
+from tests.unit.eval.test_annotations import ROWS as PLAIN_ROWS
+from tests.unit.eval.test_structured import CONVERTED as STRUCTURED
 from tests.videos import VideoRecipe, numbered_video
 from tests.world import tiny_image, tiny_model
 
@@ -22,21 +26,20 @@ pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
 PER_BENCHMARK = 2  # rows of each sample file
+SHARED = ("videomathqa", "videomathqa_mbin", "mmvu_all")  # files whose first rows are all of one kind
 FLAGS = ["--max_frames", "4", "--max_pixels", "4096", "--max_tokens", "4", "--max_num_seqs", "8", "--device", "cpu"]
 FLAGS += ["--max_model_len", "8192", "--kv_cache_memory_mb", "128", "--decode_workers", "2", "--load_workers", "2"]
 
 
 def sample_files() -> dict[str, list[dict]]:
     """Rows of the converted files by the name of the benchmark that reads them."""
-    from tests.unit.eval.test_structured_rows import FILES
-    from tests.unit.eval.test_structured_rows import ROWS as structured
+    plain = {name: PLAIN_ROWS[file] for name, file in PLAIN.items()}
+    return plain | {name: STRUCTURED_ROWS[file] for name, file in STRUCTURED.items()}
 
-    from tests.unit.eval.test_annotations import CONVERTED
-    from tests.unit.eval.test_annotations import ROWS as plain
 
-    return {name: plain[file] for name, file in CONVERTED.items()} | {
-        name: structured[file] for name, file in FILES.items()
-    }
+def annotations_of(name: str, root: Path) -> Path:
+    """Some benchmarks read the file of another one."""
+    return root / "data" / f"{BENCHMARKS[name].folder or name}.json"
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +50,12 @@ def data(tmp_path_factory):
     long = numbered_video(root / "long.mp4", VideoRecipe(num_frames=4000, fps=1, width=48, height=48))
     image = tiny_image(root / "image.png")
     for name, rows in sample_files().items():
-        annotations = root / "data" / f"{name}.json"
+        annotations = annotations_of(name, root)
         annotations.parent.mkdir(exist_ok=True)
-        annotations.write_text(json.dumps(rows[:PER_BENCHMARK]))
+        annotations.write_text(json.dumps(rows if name in SHARED else rows[:PER_BENCHMARK]))
         for item in BENCHMARKS[name].read(annotations):
             for medium in item.media:
-                path = root / "data" / name / "videos" / medium.path
+                path = annotations.with_suffix("") / "videos" / medium.path
                 path.parent.mkdir(parents=True, exist_ok=True)
                 source = image if medium.kind == "image" else short if medium.end is None and not medium.start else long
                 if not path.exists():
@@ -92,7 +95,7 @@ def test_a_killed_run_ends_as_one_that_was_not(data):
     wanted = results(data / "whole")
     assert set(wanted) == set(sample_files())
     for name, rows in wanted.items():
-        ids = [item.id for item in BENCHMARKS[name].read(data / "data" / f"{name}.json")]
+        ids = [item.id for item in BENCHMARKS[name].read(annotations_of(name, data))]
         assert [row["id"] for row in rows] == ids
         assert [row["failure"] for row in rows] == [None] * len(rows), name
     assert all(BENCHMARKS[name].title in whole.stdout for name in wanted)

@@ -19,9 +19,10 @@ def offload_inputs(model: nn.Module) -> None:
 
     Only they: what a block makes is not kept at all, and weights stay where they are.
     """
-    for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
-            module._gradient_checkpointing_func = partial(_checkpointed, module._gradient_checkpointing_func)
+    blocks: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for block in blocks:
+        if block.gradient_checkpointing:
+            block._gradient_checkpointing_func = partial(_checkpointed, block._gradient_checkpointing_func)
 
 
 def _checkpointed(checkpoint: Callable[..., Any], block: Callable[..., Any], *inputs: Any) -> Any:

@@ -85,10 +85,10 @@ class PretrainedWeights:
     def _made(self, recipe: _Recipe, read: Read) -> dict[str, Tensor]:
         if recipe.converter is None:
             return {recipe.first: read(recipe.parts[0][1])}
-        converter = copy.deepcopy(recipe.converter)
+        converter: Any = copy.deepcopy(recipe.converter)
         for pattern, stored in recipe.parts:
             converter.add_tensor(recipe.first, stored, pattern, partial(read, stored))
-        made = converter.convert(recipe.first, model=self._shapes, config=self._config)
+        made: dict[str, Any] = converter.convert(recipe.first, model=self._shapes, config=self._config)
         return {name: value[0] if isinstance(value, list) else value for name, value in made.items()}
 
     def _header(self, stored: str) -> Tensor:
