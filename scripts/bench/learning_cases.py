@@ -88,6 +88,7 @@ class Case:
     topic: Topic
     name: str  # within the topic
     settings: Settings  # over CONFIG and SHARED
+    length: int = 1  # in multiples of the steps of other runs
 
     @property
     def key(self) -> str:
@@ -95,9 +96,9 @@ class Case:
         return f"{self.topic}-{self.name.replace(' ', '_')}"
 
     def arguments(self, steps: int, seed: int) -> list[str]:
-        """The command line of this run, as `verl.trainer.main` takes it."""
+        """The command line of a run of `length` times `steps`, as `verl.trainer.main` takes it."""
         own = {
-            "trainer.max_steps": str(steps),
+            "trainer.max_steps": str(self.length * steps),
             "data.seed": str(seed),
             "worker.rollout.seed": str(seed),
             "trainer.experiment_name": self.key,
@@ -122,7 +123,8 @@ def cases() -> list[Case]:
         Case(topic="sampling", name="on", settings=FEW | {"algorithm.online_filtering": "true"}),
     ]
     sparse = [
-        Case(topic="sparse", name=name, settings=SPARSE_WORLD | settings) for name, settings in SPARSE_SETTINGS.items()
+        Case(topic="sparse", name=name, settings=SPARSE_WORLD | settings, length=2)
+        for name, settings in SPARSE_SETTINGS.items()
     ]
     return [*advantages, *losses, *sampling, *sparse]
 

@@ -21,11 +21,18 @@ DOCUMENT, PICTURE = Path("docs/learning.md"), Path("docs/learning.png")
 ACCURACY, EXPLAINED_VARIANCE = "val/accuracy_reward", "critic/explained_variance"
 WANTED = 0.7  # validation accuracy
 EXPLAINED = 0.3  # share of the variance of the returns
+LAST = 5  # steps that tell why a run did not get there
 TITLES: Mapping[Topic, str] = {
     "advantage": "Advantages",
     "loss": "Losses",
     "sampling": "Dynamic sampling",
     "sparse": "Sparse rewards",
+}
+FURTHER: Mapping[Topic, Sequence[str]] = {  # columns
+    "advantage": ("explained variance",),
+    "loss": (),
+    "sampling": ("useful groups", "rounds of generation per step"),
+    "sparse": ("useful groups",),
 }
 Log = Mapping[int, Mapping[str, float]]
 
@@ -38,7 +45,7 @@ class Outcome:
     arguments: Sequence[str]
     curve: Mapping[int, float]  # validation accuracy by step
     training: Sequence[float]  # mean accuracy of sampled answers in each step, before groups are dropped
-    useful: float  # share of the groups trained on whose responses differ in score
+    useful: Sequence[float]  # share of the groups of each step whose responses differ in score
     rounds: float  # of generation per step, each of as many prompts as a step trains on
     explained: Mapping[int, float]  # share of the variance of the returns that a critic explains, by step
     seconds: float = 0.0
@@ -77,7 +84,7 @@ def outcome_of(case: Case, arguments: Sequence[str], log: Log) -> Outcome:
         arguments=arguments,
         curve={step: round(row[ACCURACY], 3) for step, row in log.items() if ACCURACY in row},
         training=[round(row.get("reward/unfiltered/accuracy", row["reward/accuracy"]), 3) for row in trained],
-        useful=round(fmean(map(_useful, trained)), 3) if trained else 0.0,
+        useful=[round(_useful(row), 3) for row in trained],
         rounds=round(fmean(row.get("groups/rounds", 1.0) for row in trained), 2) if trained else 0.0,
         explained={step: round(share, 3) for step, share in explained.items()},
     )
@@ -119,12 +126,7 @@ def with_table(text: str, name: str, lines: Sequence[str]) -> str:
 
 def table(topic: Topic, outcomes: Mapping[str, Outcome]) -> list[str]:
     """Lines of Markdown: a row for every case, also for those that were not run."""
-    extra = {
-        "advantage": ("explained variance",),
-        "sampling": ("useful groups", "rounds of generation per step"),
-        "sparse": ("useful groups",),
-    }.get(topic, ())
-    head = ["", "before", "after", "steps to 0.7", "remark", *extra]
+    head = ["", "before", "after", "steps to 0.7", "remark", *FURTHER[topic]]
     rows = [[name, *_cells(topic, outcomes.get(key))] for name, key in shown(topic)]
     return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
 
@@ -137,16 +139,15 @@ def shown(topic: Topic) -> list[tuple[str, str]]:
 
 
 def _cells(topic: Topic, outcome: Outcome | None) -> list[str]:
-    extra = {"advantage": 1, "sampling": 2, "sparse": 1}.get(topic, 0)
     if outcome is None:
-        return ["", "", "", "not run", *[""] * extra]
+        return ["", "", "", "not run", *[""] * len(FURTHER[topic])]
     accuracies = list(outcome.curve.values()) or [float("nan")]
-    more = {
-        "advantage": [_explained(outcome)],
-        "loss": [],
-        "sampling": [f"{outcome.useful:.0%}", f"{outcome.rounds:.1f}"],
-        "sparse": [f"{outcome.useful:.0%}"],
-    }[topic]
+    told = {
+        "explained variance": _explained(outcome),
+        "useful groups": f"{fmean(outcome.useful or [0.0]):.0%}",
+        "rounds of generation per step": f"{outcome.rounds:.1f}",
+    }
+    more = [told[column] for column in FURTHER[topic]]
     reached = str(outcome.reached) if outcome.reached is not None else "-"
     return [f"{accuracies[0]:.2f}", f"{accuracies[-1]:.2f}", reached, _remark(outcome), *more]
 
@@ -155,18 +156,23 @@ def _explained(outcome: Outcome) -> str:
     if not outcome.explained:
         return ""
     best = max(outcome.explained, key=outcome.explained.__getitem__)
-    since = f"above {EXPLAINED} from step {outcome.explains}" if outcome.explains is not None else f"never {EXPLAINED}"
+    since = (
+        f"above {EXPLAINED} from step {outcome.explains}"
+        if outcome.explains is not None
+        else f"never above {EXPLAINED}"
+    )
     return f"{since}, {outcome.explained[best]:.2f} in step {best}"
 
 
 def _remark(outcome: Outcome) -> str:
     """Why it is not there, as far as numbers tell."""
-    if outcome.problem:
+    if outcome.problem or outcome.reached is not None:
         return outcome.problem.partition(";")[0]
-    if outcome.reached is not None:
-        return ""
-    last = fmean(outcome.training[-5:])
-    return f"not in {outcome.steps} steps; best {max(outcome.curve.values()):.2f}, sampled answers at {last:.2f}"
+    accuracy, useful = fmean(outcome.training[-LAST:]), fmean(outcome.useful[-LAST:])
+    return (
+        f"not in {outcome.steps} steps; in the last {LAST} sampled answers are right in {accuracy:.0%}, and siblings"
+        f" differ in {useful:.0%} of the groups"
+    )
 
 
 def draw(outcomes: Mapping[str, Outcome]) -> None:

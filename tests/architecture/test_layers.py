@@ -30,6 +30,7 @@ ONLY_IN = {
     "vllm": {"rollout"},
     "transformers": {"models", "data", "fsdp", "checkpoint"},
     "omegaconf": {"config"},
+    "peft": {"models"},
     "yaml": {"config"},
     "av": {"media"},
     "decord": {"media"},

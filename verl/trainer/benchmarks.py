@@ -88,7 +88,7 @@ class BenchmarkRunner:
     def _responses(self, name: str) -> dict[str, str]:
         greedy = self.plan.greedy()
         plan = replace(greedy, max_tokens=min(greedy.max_tokens, self.benchmarks.max_tokens(name)))
-        prompts, responses = self.benchmarks.prompts(name), {}
+        prompts, responses = self.benchmarks.prompts(name), dict[str, str]()
         while batch := list(islice(prompts, max(self.batch_size, 1))):
             responses |= {row.prompt.record.id: row.text for row in self.rollout.generate(batch, plan)}
         return responses

@@ -60,7 +60,7 @@ def test_one_that_is_left_out_is_named(monkeypatch: pytest.MonkeyPatch, which: s
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_case_is_a_configuration_that_trains_what_it_says(case: Case) -> None:
     config = load(case.arguments(7, 3))
-    assert (config.trainer.max_steps, config.data.seed, config.worker.rollout.seed) == (7, 3, 3)
+    assert (config.trainer.max_steps, config.data.seed, config.worker.rollout.seed) == (7 * case.length, 3, 3)
     if case.topic == "advantage":
         assert find_advantage(config.algorithm.adv_estimator).name == case.name
     if case.topic == "loss":
@@ -74,7 +74,8 @@ def test_keys_are_distinct() -> None:
 
 def test_the_sparse_runs_have_equal_budgets() -> None:
     configs = [load(case.arguments(7, 3)) for case in cases() if case.topic == "sparse"]
-    first, *others = [(c.worker.rollout.n, c.data, c.worker.actor.optim, c.worker.actor.model) for c in configs]
+    budgets = [(c.trainer.max_steps, c.worker.rollout.n, c.data, c.worker.actor.optim) for c in configs]
+    first, *others = [(*budget, c.worker.actor.model) for budget, c in zip(budgets, configs, strict=True)]
     assert len(others) == 2 and all(budget == first for budget in others)
 
 
@@ -102,12 +103,12 @@ def test_an_outcome_is_what_the_log_says() -> None:
     found = outcome("advantage-gae", 0.25, 0.5, 0.71, 0.6, **{"critic/explained_variance": 0.31})
     assert found.curve == {0: 0.25, 1: 0.5, 2: 0.71, 3: 0.6} and found.training == [0.5] * 3
     assert (found.reached, found.explains, found.steps) == (2, 1, 3)
-    assert found.useful == 0.75 and found.rounds == 1.0
+    assert found.useful == [0.75] * 3 and found.rounds == 1.0
 
 
 def test_with_a_filter_all_groups_are_useful_and_some_are_drawn_in_vain() -> None:
     found = outcome("sampling-on", 0.25, 0.5, **{"groups/rounds": 2.0, "reward/unfiltered/accuracy": 0.3})
-    assert (found.useful, found.rounds, found.training) == (1.0, 2.0, [0.3])
+    assert (found.useful, found.rounds, found.training) == ([1.0], 2.0, [0.3])
 
 
 def test_results_are_read_back_and_the_latest_counts(tmp_path: Path) -> None:
@@ -120,10 +121,11 @@ def test_results_are_read_back_and_the_latest_counts(tmp_path: Path) -> None:
 
 def test_the_table_says_what_was_reached_what_was_not_and_what_was_not_run() -> None:
     runs = {key: outcome(key, *curve) for key, curve in (("advantage-grpo", (0.25, 0.9)), ("loss-gspo", (0.2, 0.6)))}
-    runs["loss-dro"] = outcome("loss-dro", 0.25).ended(1.0, "NoSignal: nothing; try more")
+    runs["loss-dro"] = outcome("loss-dro", 0.25, 0.25).ended(1.0, "NoSignal: nothing; try more")
     lines = {line.split("|")[1].strip(): line for line in table("loss", runs)}
     assert lines["`default`"].startswith("| `default` | 0.25 | 0.90 | 1 |")
-    assert "| 0.20 | 0.60 | - | not in 1 steps; best 0.60, sampled answers at 0.50 |" in lines["`gspo`"]
+    assert "| 0.20 | 0.60 | - | not in 1 steps; " in lines["`gspo`"]
+    assert "right in 50%, and siblings differ in 75%" in lines["`gspo`"]
     assert "NoSignal: nothing |" in lines["`dro`"] and "not run" in lines["`sapo`"]
 
 
