@@ -124,9 +124,7 @@ def read_clip(path: Path) -> Clip:
     return torch.from_numpy(clip.frames), metadata
 
 
-def warm_up(
-    model: Path, data: Path, output: Path, settings: WarmUp, lessons: type[FormBatches] = FormBatches
-) -> bool:
+def warm_up(model: Path, data: Path, output: Path, settings: WarmUp, lessons: type[FormBatches] = FormBatches) -> bool:
     """Trains the model at `model` and saves it at `output`. False if `output` was made from all of this before."""
     marker = output / "warm_up.json"
     sources = {path.name: path.read_text() for path in (model / RECIPE, data / "manifest.json")}
