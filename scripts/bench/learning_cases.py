@@ -7,7 +7,7 @@ A case is a name and the settings in which it differs from the quickstart's. Not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -130,8 +130,13 @@ def cases() -> list[Case]:
 
 
 def missing() -> list[str]:
-    """Registered advantages and losses without a case; an alias is the same entry under another name."""
-    advantages = {f"advantage {ADVANTAGES[name].name}" for name in ADVANTAGES}
-    losses = {f"loss {LOSSES[name].name}" for name in LOSSES}
+    """Advantages and losses of the package without a case; an alias is the same entry under another name."""
+    advantages = {f"advantage {one.name}" for one in map(ADVANTAGES.__getitem__, ADVANTAGES) if _is_ours(one.function)}
+    losses = {f"loss {one.name}" for one in map(LOSSES.__getitem__, LOSSES) if _is_ours(one.function)}
     tried = {f"advantage {name}" for name in ADVANTAGE_SETTINGS} | {f"loss {name}" for name in LOSS_SETTINGS}
     return sorted((advantages | losses) - tried)
+
+
+def _is_ours(function: Callable[..., object]) -> bool:
+    """Not a plug-in of somebody else's."""
+    return function.__module__.startswith("verl.algorithms.")

@@ -26,6 +26,8 @@ def rows(*counts: tuple[int, int]) -> SimpleNamespace:
     ],
 )
 def test_limits_are_the_most_that_any_row_has(train, val, most):
-    parts = SimpleNamespace(loader=SimpleNamespace(dataset=rows(*train)), val=None if val is None else rows(*val))
+    parts = SimpleNamespace(
+        loader=SimpleNamespace(dataset=rows(*train)), val=None if val is None else rows(*val), benchmarks=None
+    )
     limits = _most_media(parts)  # type: ignore[arg-type]
     assert (limits["max_videos"], limits["max_images"]) == most
