@@ -144,6 +144,7 @@ def spread_steps(rank: int, target: Path | None = None) -> list[torch.Tensor]:
     found = [weight.full_tensor().detach() for weight in weights]
     if target is not None and rank == 0:
         torch.save(found, target)
+    dist.barrier()  # nobody hangs up while another is still listening
     return found
 
 
