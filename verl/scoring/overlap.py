@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -53,10 +54,11 @@ def rouge(candidate: str, reference: str) -> float:
     Equals the package rouge_score on English. What the candidate has past 1,024 words or 8,192 characters counts as
     words that match nothing.
     """
-    ours, theirs = words(candidate[:MAX_MATCHED_CHARS]), _reference(reference)
+    matched = _matched_chars(candidate)
+    ours, theirs = words(candidate[:matched]), _reference(reference)
     if not ours or not theirs:
         return 0.0
-    total = len(ours) + sum(1 for _ in _TOKEN.finditer(candidate, MAX_MATCHED_CHARS))
+    total = len(ours) + sum(1 for _ in _TOKEN.finditer(candidate, matched))
     ours = [_stem(word) for word in ours[:MAX_MATCHED_WORDS]]
     scores = [_f1(_shared(ours, theirs), total, len(theirs))]
     if len(theirs) > 1:
@@ -81,6 +83,12 @@ def word_accuracy(candidate: str, reference: str) -> float:
     if not right or len(left) > 2 * len(right) + 64:
         return 0.0
     return max(0.0, 1 - Levenshtein.distance(left, right) / len(right))
+
+
+def _matched_chars(text: str) -> int:
+    """MAX_MATCHED_CHARS, or fewer of characters that NFKC writes out as many (one Arabic ligature is 18 letters)."""
+    written_out = len(unicodedata.normalize("NFKC", text[:MAX_MATCHED_CHARS]))
+    return MAX_MATCHED_CHARS**2 // max(written_out, MAX_MATCHED_CHARS)
 
 
 def _shared(ours: Sequence[object], theirs: Sequence[object]) -> int:
