@@ -21,6 +21,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -84,7 +85,7 @@ def build_tiny_qwen3_vl(directory: Path, seed: int = 0, *, tied: bool = False, a
     that the tokenizer should have short codes for.
     """
     tokenizer = train_tokenizer(answers)
-    token = tokenizer.convert_tokens_to_ids
+    token = tokenizer.get_vocab().__getitem__
     config = Qwen3VLConfig(
         text_config={
             **_text_config(tokenizer),
@@ -221,7 +222,7 @@ def _processors() -> dict[str, dict[str, Any]]:
     return {"preprocessor_config.json": image, "video_preprocessor_config.json": video}
 
 
-def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     end_tokens = [tokenizer.convert_tokens_to_ids(text) for text in ("<|im_end|>", "<|endoftext|>")]
     model.generation_config = GenerationConfig(
         do_sample=True, temperature=1.0, eos_token_id=end_tokens, pad_token_id=tokenizer.pad_token_id

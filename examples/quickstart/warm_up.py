@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 import torch
@@ -31,7 +31,7 @@ from examples.quickstart.captions import QUESTION, caption
 from examples.quickstart.make_model import RECIPE
 from examples.quickstart.make_videos import KNOWN_KINDS, VideoFormat, paint
 from verl.media.source import MediaSource, SourceMode, load
-from verl.types import VideoSpec
+from verl.types import VideoClip, VideoSpec
 
 VIDEO = VideoSpec(fps=2.0, max_frames=8, min_pixels=64 * 64, max_pixels=64 * 64)  # as in quickstart.yaml
 
@@ -114,7 +114,7 @@ class FormBatches:
 
 def read_clip(path: Path) -> Clip:
     """Frames [F, 3, H, W] uint8 as training will see them, and where they came from."""
-    clip = load(MediaSource(SourceMode.REALTIME_ONLY, None, VIDEO).ref(path))
+    clip = cast(VideoClip, load(MediaSource(SourceMode.REALTIME_ONLY, None, VIDEO).ref(path)))
     metadata = VideoMetadata(
         fps=clip.metadata.source_fps,
         frames_indices=list(clip.metadata.frame_indices),

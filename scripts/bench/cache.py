@@ -26,6 +26,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -238,20 +239,24 @@ def read_all(place: Place) -> dict[str, dict[str, float]]:
     }
     for codec in ("raw", "zrow", LOSSY):
         path = place.entry(codec)
-        ways[codec] = (path, lambda path=path: ClipCache.load(path).frames)
+        ways[codec] = (path, partial(_frames, path))
     found: dict[str, dict[str, list[float]]] = {name: {"warm": [], "cold": []} for name in ways}
     for _ in range(ROUNDS):
-        for name, (path, load) in ways.items():
+        for name, (file, load) in ways.items():
             touch(load())  # warm: it was read a moment ago
             found[name]["warm"].append(timed(load, time.process_time))
-            if path is not None:
-                drop(path)
+            if file is not None:
+                drop(file)
                 found[name]["cold"].append(timed(load, time.perf_counter))
     return {
         name: {how: statistics.median(times) for how, times in one.items() if times}
-        | {"bytes": path.stat().st_size if (path := ways[name][0]) else 0}
+        | {"bytes": file.stat().st_size if (file := ways[name][0]) else 0}
         for name, one in found.items()
     }
+
+
+def _frames(entry: Path) -> Any:
+    return ClipCache.load(entry).frames
 
 
 def load_reference(path: Path) -> NDArray[np.float32]:

@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.multiprocessing.spawn import spawn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from examples.quickstart.make_model import build_tiny_qwen3
@@ -76,7 +76,7 @@ def _measured(variant: str, folder: Path) -> tuple[float, float]:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-    mp.spawn(_rank, (variant, folder, port), nprocs=2)
+    spawn(_rank, (variant, folder, port), nprocs=2)
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in range(2))
     return first, second
 

@@ -21,7 +21,6 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoVideoProcessor
@@ -29,8 +28,9 @@ from transformers.utils import logging as transformers_logging
 from transformers.video_utils import VideoMetadata as TheirMetadata
 
 from examples.quickstart.make_model import build_tiny_qwen3_vl
+from scripts.bench.random_clip import random_clip
 from verl.models.adapter import ModelAdapter, load_adapter
-from verl.types import VideoClip, VideoMetadata
+from verl.types import VideoClip
 
 SHAPES = ((128, 512, 512), (128, 256, 480))  # frames, height, width
 WANTED_SPEEDUP = 8.0
@@ -57,7 +57,7 @@ def main() -> int:
 
 def compare(adapter: ModelAdapter, processor: Any, shape: tuple[int, int, int], repeats: int) -> tuple[bool, float]:
     """Print one table; whether all bits are equal, and how many times faster ours is."""
-    made = make_clip(shape)
+    made = random_clip(*shape)
     patches = adapter.patches(made)
     variants: dict[str, Callable[[], Any]] = {
         "uint8 patches": lambda: adapter.patches(made),
@@ -92,28 +92,6 @@ def theirs(processor: Any, made: VideoClip) -> Tensor:
         do_sample_frames=False,
         return_tensors="pt",
     )["pixel_values_videos"]
-
-
-def make_clip(shape: tuple[int, int, int]) -> VideoClip:
-    """Random frames."""
-    frames, height, width = shape
-    metadata = VideoMetadata(
-        source_fps=2.0,
-        frame_indices=tuple(range(frames)),
-        timestamps=tuple(index / 2 for index in range(frames)),
-        total_frames=frames,
-        duration=frames / 2,
-        height=height,
-        width=width,
-        source_height=height,
-        source_width=width,
-        rotation=0,
-        sampler="none",
-        decoder="none",
-        resize="none",
-    )
-    pixels = np.random.default_rng(0).integers(0, 256, (frames, 3, height, width), dtype=np.uint8)
-    return VideoClip(frames=pixels, metadata=metadata)
 
 
 def _best(run: Callable[[], Any], repeats: int) -> float:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,11 +29,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from examples.quickstart.make_model import build_tiny_qwen3_vl
+from scripts.bench.random_clip import random_clip
 from verl.fsdp.forward import add_policy_forward, response_logprobs
 from verl.fsdp.packing import Packer
 from verl.fsdp.patches import PatchCache
+from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter, load_adapter, override
-from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip, VideoMetadata, VideoSpec
+from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip, VideoSpec
 
 VARIANTS = ("stock", "trimmed", "plain", "shared")  # trimmed: stock, asked for the logits of responses only
 STOCK = ("stock", "trimmed")
@@ -73,12 +75,13 @@ class OneClip:
     opens = distinct = 1
 
     def __init__(self) -> None:
-        self.ref = _reference()
+        self.clip = random_clip(FRAMES, HEIGHT, WIDTH)
+        spec = VideoSpec(fps=2.0, max_frames=FRAMES, min_pixels=1, max_pixels=HEIGHT * WIDTH)
+        self.ref = MediaRef(path="random", spec=spec, key="random", entry=None, metadata=self.clip.metadata)
 
     def load(self, ref: MediaRef) -> VideoClip:
         """The clip."""
-        frames = np.random.default_rng(0).integers(0, 256, (FRAMES, 3, HEIGHT, WIDTH), dtype=np.uint8)
-        return VideoClip(frames=frames, metadata=ref.metadata)
+        return self.clip
 
     def clear(self) -> None:
         """Nothing is held."""
@@ -164,7 +167,7 @@ def build_model(adapter: ModelAdapter, *, stock: bool) -> Any:
 
 def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache, *, trims: bool) -> Tensor:
     """Each response behind its own copy of the prompt and the video, with logits of all tokens, or of the response."""
-    found = []
+    found, video_token = [], int(cast(Any, model.config).video_token_id)
     for row in rows:
         prompt, response = row.prompt, torch.from_numpy(row.response_ids).long()
         ids = torch.cat([torch.from_numpy(prompt.ids).long(), response])[None]
@@ -174,7 +177,7 @@ def stock_pass(model: nn.Module, rows: list[Trajectory], patches: PatchCache, *,
             attention_mask=torch.ones_like(ids),
             pixel_values_videos=clip.normalised(torch.float32),
             video_grid_thw=torch.tensor([clip.grid]),
-            mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+            mm_token_type_ids=2 * torch.eq(ids, video_token).int(),
             logits_to_keep=len(response) + 1 if trims else 0,
         ).logits[0, -len(response) - 1 : -1]
         logprobs = logits.log_softmax(-1).gather(-1, response[:, None])[:, 0]
@@ -187,7 +190,7 @@ def packed_pass(model: nn.Module, rows: list[Trajectory], packer: Packer) -> Ten
     """All responses in one micro-batch."""
     (bin_,) = packer.plan(rows, 1 << 40)
     batch = packer.pack(rows, bin_)
-    logprobs, _ = response_logprobs(model, batch, 1.0)
+    logprobs, _ = response_logprobs(model, batch, Sampling())
     (-logprobs.sum() / sum(RESPONSES)).backward()
     by_place = dict(zip(batch.order, logprobs.detach(), strict=True))
     return torch.cat([by_place[place][: len(rows[place].response_ids)] for place in range(len(rows))])
@@ -227,26 +230,6 @@ def _prompt(adapter: ModelAdapter, clip: MediaRef, text: str) -> Prompt:
     return Prompt(
         record=record, text=rendered, collapsed_ids=collapsed, ids=expanded.ids, grids=expanded.grids, media=(clip,)
     )
-
-
-def _reference() -> MediaRef:
-    metadata = VideoMetadata(
-        source_fps=2.0,
-        frame_indices=tuple(range(FRAMES)),
-        timestamps=tuple(index / 2 for index in range(FRAMES)),
-        total_frames=FRAMES,
-        duration=FRAMES / 2,
-        height=HEIGHT,
-        width=WIDTH,
-        source_height=HEIGHT,
-        source_width=WIDTH,
-        rotation=0,
-        sampler="none",
-        decoder="none",
-        resize="none",
-    )
-    spec = VideoSpec(fps=2.0, max_frames=FRAMES, min_pixels=1, max_pixels=HEIGHT * WIDTH)
-    return MediaRef(path="random", spec=spec, key="random", entry=None, metadata=metadata)
 
 
 def _in_own_process(variant: str, scratch: Path, *, tiny: bool) -> dict[str, float]:

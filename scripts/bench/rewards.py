@@ -230,7 +230,8 @@ def rates(case: Case, seconds: float) -> tuple[float, float]:
             if found:
                 case.plain(found[1], case.truth)
 
-    ours(), plain()
+    ours()
+    plain()
     turns = [(_rate(ours, seconds), _rate(plain, seconds)) for _ in range(TURNS)]
     return len(items) * max(turn[0] for turn in turns), len(items) * max(turn[1] for turn in turns)
 

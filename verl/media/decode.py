@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verl.errors import MediaError
+from verl.media.resize import RESIZERS
 from verl.media.spec import plan_frames, plan_size
 from verl.registry import Registry
 from verl.types import VideoClip, VideoMetadata, VideoSpec
@@ -92,6 +93,15 @@ class Stream:
                 f"has no frame from {start:g} to {end:g} s: its last one is shown at {self.times[-1]:.2f} s"
             )
         return first, stop - first
+
+
+def resized(metadata: VideoMetadata, spec: VideoSpec, frame: Callable[[int], NDArray[np.uint8]]) -> VideoClip:
+    """The frames of `metadata`, each of them [H, W, 3] from `frame(number)`; one at a time, as memory is bounded."""
+    resize = RESIZERS.resolve(spec.resize)
+    frames = np.empty((metadata.num_frames, 3, metadata.height, metadata.width), np.uint8)
+    for slot, index in enumerate(metadata.frame_indices):
+        resize(frame(index), frames[slot])
+    return VideoClip(frames=frames, metadata=metadata)
 
 
 @contextmanager

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from verl.errors import MediaError
-from verl.media.decode import DECODERS, Stream
+from verl.media.decode import DECODERS, Stream, resized
 from verl.media.pyav_decoder import rotation_of
-from verl.media.resize import RESIZERS
 from verl.types import VideoClip, VideoMetadata, VideoSpec
 
 INSTALL = "pip install 'torchcodec>=0.11,<0.14' and FFmpeg's shared libraries, or set the decoder to pyav"
@@ -35,14 +34,10 @@ class TorchcodecDecoder:
             return _stream(path, reader).metadata(spec)
 
     def decode(self, path: str, spec: VideoSpec) -> VideoClip:
-        """One frame at a time, so that memory does not grow with the clip."""
+        """See Decoder."""
         with _reader(path) as reader:
             metadata = _stream(path, reader).metadata(spec)
-            resize = RESIZERS.resolve(spec.resize)
-            frames = np.empty((metadata.num_frames, 3, metadata.height, metadata.width), np.uint8)
-            for slot, index in enumerate(metadata.frame_indices):
-                resize(reader.get_frame_at(index).data.numpy(), frames[slot])
-            return VideoClip(frames=frames, metadata=metadata)
+            return resized(metadata, spec, lambda index: reader.get_frame_at(index).data.numpy())
 
 
 DECODERS.register("torchcodec")(TorchcodecDecoder())
