@@ -15,6 +15,7 @@ from types import FrameType
 from eval.benchmark import BENCHMARKS
 from eval.command import add_run_flags, judge_config, run_options
 from eval.judge import ItemJudge
+from eval.store import writing
 from verl.errors import ConfigError, DataError, VerlError
 from verl.rewards.judge import Judge
 
@@ -94,7 +95,8 @@ def _report(folders: Sequence[Path], arguments: argparse.Namespace) -> None:
     from eval.report.writing import write_reports
 
     if folders and not arguments.no_report:
-        sys.stdout.write(write_reports(arguments.output_dir, [read_run(folder) for folder in folders]))
+        with writing(arguments.output_dir):
+            sys.stdout.write(write_reports(arguments.output_dir, [read_run(folder) for folder in folders]))
         sys.stdout.write(f"reports: {arguments.output_dir}/report.md, .html, .csv, .json\n")
 
 
@@ -117,7 +119,7 @@ def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> None:
 def _list(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     for name in BENCHMARKS:
         benchmark = BENCHMARKS[name]
-        sys.stdout.write(f"{name:24} {benchmark.num_items:6}  {benchmark.title}\n")
+        sys.stdout.write(f"{name:24} {benchmark.num_items or '?':>6}  {benchmark.title}\n")
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

@@ -179,6 +179,13 @@ def text_answer(value: Any, options: Sequence[str], where: str) -> str:
     return ascii_uppercase[options.index(str(value))] if str(value) in options else ""
 
 
+def embedded(row: Row, column: str = "image") -> bytes | None:
+    """The file inside a row of a parquet file, bytes or an object of `bytes` and `path`; None where there is none."""
+    value = row.fields.get(column)
+    content = value.get("bytes") if isinstance(value, Mapping) else value
+    return content if isinstance(content, bytes) and content else None
+
+
 def first_of(row: Row, *names: str) -> Any:
     """What the first of these columns that the row has says. Raises DataError where it has none of them."""
     for name in names:

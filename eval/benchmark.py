@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from eval.item import EvalItem, Grade, Graded, Number
 from verl.registry import Registry
+from verl.rewards.inquiry import Inquirer
 from verl.rewards.judge_prompt import JudgeCase
 from verl.types import MediaMetadata
 
@@ -41,6 +42,8 @@ Reader: TypeAlias = Callable[[Path], Iterable[EvalItem]]  # a file or folder of 
 Asker: TypeAlias = Callable[[EvalItem, Sequence[MediaMetadata]], Wording]
 Grader: TypeAlias = Callable[[EvalItem, str], Grade]  # an item and the text of its response
 JudgeCaseMaker: TypeAlias = Callable[[EvalItem, str], JudgeCase]  # an item and the answer in its response
+Judging: TypeAlias = Callable[[Inquirer, EvalItem, str], Grade | str]  # a judge, item, whole response; or why no grade
+Embedded: TypeAlias = Callable[[Path], Iterable[tuple[str, bytes]]]  # annotations -> media in them: path, content
 Aggregate: TypeAlias = Callable[[Sequence[Graded]], Mapping[str, Number]]  # the first figure is the headline
 
 
@@ -52,7 +55,7 @@ class Benchmark:
     title: str
     source: str  # where annotations and media are to be had
     read: Reader  # official annotations, and the converted JSON of EasyVideoR1
-    num_items: int  # in the official set
+    num_items: int | None  # in the official set; None: not published
     ask: Mapping[Style, Asker]
     official: Grader
     aggregate: Aggregate
@@ -61,6 +64,8 @@ class Benchmark:
     max_tokens: Mapping[Style, int] = field(default_factory=dict)
     needs_judge: bool = False  # some official grades are None
     judge_case: JudgeCaseMaker | None = None  # how a judge is asked; None: question, options and true answer
+    judging: Judging | None = None  # how a judge grades where one verdict is not enough; in place of `judge_case`
+    embedded: Embedded | None = None  # media that lie inside the annotations, and where items look for them
     folder: str | None = None  # whose data it shares; None: it has a folder of its own name
 
 

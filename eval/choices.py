@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from string import Formatter, ascii_uppercase
 from typing import Any, TypeAlias
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 Fields: TypeAlias = Mapping[str, Any]
 Truth: TypeAlias = Callable[[Any, Sequence[str], str], str]  # value, options, where -> letter
 Label: TypeAlias = str | Callable[[Fields], Iterable[str]]  # a column, or how its categories are found
-Heard: TypeAlias = Callable[[Path, Fields], tuple[Subtitle, ...]]  # folder of subtitles, row -> subtitles
+Heard: TypeAlias = Callable[[Traversable, Fields], tuple[Subtitle, ...]]  # folder of subtitles, row -> subtitles
 Shown: TypeAlias = Callable[[Sequence[Subtitle], Sequence[float]], str]  # subtitles, times of frames -> text
 
 INSTRUCT = "Write only {form}, inside <answer> </answer> tags, and nothing else."
@@ -73,6 +74,7 @@ class Words:
     system: str | None = None
     prefix: str = ""
     subtitles: str = "This video's subtitles are listed below:\n{subtitles}\n"  # before all that, where there are some
+    silent: str = ""  # before all that, where subtitles are shown and there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +254,9 @@ def _marks(item: EvalItem) -> str:
 
 
 def _heard(words: Words, show: Shown | None, item: EvalItem, media: Sequence[MediaMetadata]) -> str:
-    """What is said while the frames are taken; empty in silence, and without a video."""
+    """What is said while the frames are taken; in silence, and without a video, what stands for that."""
+    if show is None:
+        return ""
     times = [time for one in media if isinstance(one, VideoMetadata) for time in one.timestamps]
-    text = show(item.subtitles, times) if show and item.subtitles and times else ""
-    return words.subtitles.format(subtitles=text) if text else ""
+    text = show(item.subtitles, times) if item.subtitles and times else ""
+    return words.subtitles.format(subtitles=text) if text else words.silent

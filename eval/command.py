@@ -17,6 +17,7 @@ from verl.config.judge import JudgeConfig
 from verl.errors import ConfigError
 
 GIB = 1 << 30
+JUDGE_SECONDS = 180.0  # for one reply, which may be a few thousand tokens
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,9 @@ def _add_judge(group: Any) -> None:
     group.add_argument("--judge_api_key_env", help="environment variable that holds the key")
     group.add_argument("--judge_cache_dir", type=Path, default=Path("outputs/judge_cache"), help="keeps verdicts")
     group.add_argument("--judge_workers", type=int, default=8, help="requests to it at once")
+    group.add_argument(
+        "--judge_timeout", type=float, default=JUDGE_SECONDS, help="seconds for a reply; 4 times that with its repeats"
+    )
 
 
 def _add_engine(group: Any) -> None:
@@ -143,6 +147,8 @@ def judge_config(given: argparse.Namespace) -> JudgeConfig | None:
         model=given.judge_model,
         api_key_env=given.judge_api_key_env,
         max_concurrency=given.judge_workers,
+        timeout_seconds=given.judge_timeout,
+        deadline_seconds=4 * given.judge_timeout,
         cache_dir=str(given.judge_cache_dir),
     )
 

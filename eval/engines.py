@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 from eval.item import EvalItem
@@ -20,7 +20,7 @@ from verl.rollout.options import EngineOptions
 from verl.types import Prompt, Trajectory
 
 LONGEST = 65_536  # tokens of prompt and response, unless a run says otherwise
-ATTEMPTS = 3  # at one question, when the engine dies under it
+ATTEMPTS = 3  # at one question, when the engine dies under it; the last beside no other that has seen it die twice
 log = logging.getLogger(__name__)
 
 
@@ -83,41 +83,59 @@ class Answerer:
         self.plan = plan
         self._max_deaths = max_deaths
         self._engine: RolloutEngine | None = None
-        self._reviving = asyncio.Lock()
+        self._changing = asyncio.Lock()  # the engine
+        self._suspects = asyncio.Lock()
         self._stats = EngineStats()
         self.deaths = 0
+        self._deaths_in_a_row = 0  # without an answer between them
         self.idleness = Idleness()
 
     async def start(self) -> None:
-        """Load the model, unless it is loaded. Blocks the event loop."""
-        if self._engine is None:
-            engine = self._open_engine()
+        """Load the model, unless it is loaded. Blocks the event loop. Raises EngineLostError."""
+        async with self._changing:
+            if self._engine is None:
+                await self._open()
+
+    async def _open(self) -> None:
+        engine = self._open_engine()
+        try:
             await engine.start()
-            self._engine = engine
+        except WorkerError as error:
+            raise EngineLostError(str(error)) from error
+        self._engine = engine
 
     async def answer(self, prompt: Prompt, number: int) -> Trajectory:
         """One response. Raises WorkerError after the engine has died of this question again and again."""
-        return await self._asked(prompt, number, self.plan)
+        for attempt in range(1, ATTEMPTS + 1):
+            shared: AbstractAsyncContextManager[object] = nullcontext()
+            async with self._suspects if attempt == ATTEMPTS else shared:
+                found = await self._asked(prompt, number, self.plan)
+            if isinstance(found, Trajectory):
+                return found
+            log.warning("%s: the engine died of it, or beside it: %s", prompt.record.where, found)
+        raise WorkerError(f"the engine died {ATTEMPTS} times while answering this question; see its log")
 
     async def read(self, prompt: Prompt, number: int) -> None:
         """Have the engine work through the prompt, so that others that begin likewise need not be."""
         await self._asked(prompt, number, self.plan.override({"max_tokens": 1}))
 
-    async def _asked(self, prompt: Prompt, number: int, plan: SamplingPlan) -> Trajectory:
-        for _ in range(ATTEMPTS):
+    async def _asked(self, prompt: Prompt, number: int, plan: SamplingPlan) -> Trajectory | WorkerError:
+        """The response, or how the engine died, when there is another by now."""
+        async with self._changing:  # not while another is being started
             engine = self._running()
-            try:
-                async with self.idleness.question():
-                    return await _first(engine.generate_group(prompt, number, plan))
-            except WorkerError as error:
-                if not await self._revived(engine):
-                    raise
-                log.warning("%s: asking again after %s", prompt.record.where, error)
-        raise WorkerError(f"the engine died {ATTEMPTS} times while answering this question; see its log")
+        try:
+            async with self.idleness.question():
+                row = await _first(engine.generate_group(prompt, number, plan))
+        except WorkerError as error:
+            if not await self._revived(engine):
+                raise
+            return error
+        self._deaths_in_a_row = 0
+        return row
 
     async def _revived(self, broken: RolloutEngine) -> bool:
-        """Whether `broken` was dead and another engine stands in its place."""
-        async with self._reviving:
+        """Whether `broken` was dead and another engine stands in its place. Raises EngineLostError."""
+        async with self._changing:
             if self._engine is not broken:
                 return True
             try:
@@ -125,11 +143,15 @@ class Answerer:
                 return False
             except WorkerError:
                 self.deaths += 1
-            if self.deaths > self._max_deaths:
-                raise EngineLostError(f"the engine died {self.deaths} times; what is answered is kept, see the log")
-            log.warning("the engine is dead; starting another one (%d of %d)", self.deaths, self._max_deaths)
+                self._deaths_in_a_row += 1
+            if self._deaths_in_a_row > self._max_deaths:
+                raise EngineLostError(
+                    f"the engine died {self._deaths_in_a_row} times and answered nothing in between; what is answered"
+                    " is kept, see the log"
+                )
+            log.warning("the engine is dead; starting another one (death %d)", self.deaths)
             await self.close()
-            await self.start()
+            await self._open()
             return True
 
     async def stats(self) -> EngineStats:
@@ -145,7 +167,7 @@ class Answerer:
 
     def _running(self) -> RolloutEngine:
         if self._engine is None:
-            raise WorkerError("the engine is not running; call start() first")
+            raise EngineLostError("the engine is not running; call start() first")
         return self._engine
 
 

@@ -69,7 +69,7 @@ class Graded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A figure of a report, in percent, and over how many units it is a mean."""
+    """A figure of a report, in percent unless its name says otherwise, and over how many units it is a mean."""
 
     value: float
     n: int

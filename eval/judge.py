@@ -12,6 +12,7 @@ from verl.rewards.judge_prompt import JudgeCase
 from verl.scoring.answers import Carrier, read_answer
 from verl.types import NotScorable
 
+MAX_CHARS = 24_000
 MARKED = (Carrier.TAG, Carrier.OPEN_TAG, Carrier.BOXED)
 
 
@@ -23,6 +24,8 @@ class ItemJudge:
 
     def judge(self, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:
         """A grade, or why there is none."""
+        if benchmark.judging is not None:
+            return benchmark.judging(self._judge, item, response)
         text = final_answer(response)
         if not text:
             return Grade(score=0.0, parsed=None)
@@ -37,6 +40,12 @@ def final_answer(response: str) -> str:
     """What a judge reads: the marked answer, or all that comes after the reasoning."""
     answer = read_answer(response)
     return answer.text if answer.carrier in MARKED else after_thinking(response)
+
+
+def told_response(text: str) -> dict[str, object]:
+    """A response as a judge is told it: up to 24,000 characters, and how many more there are."""
+    cut = max(len(text) - MAX_CHARS, 0)
+    return {"response": text[:MAX_CHARS], **({"response_chars_cut": cut} if cut else {})}
 
 
 def judge_case(item: EvalItem, text: str) -> JudgeCase:

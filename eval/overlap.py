@@ -7,6 +7,7 @@ A tube is boxes by frame. Rewards widen instants and take unions of spans; these
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -72,6 +73,21 @@ def vidstg(
         tiou=len(inside) / max(lengths - len(inside), 1),
         siou=total / max(len(inside), 1),
         viou=total / max(frames, 1),
+    )
+
+
+def interpolated(boxes: Mapping[int, Box], second: float) -> Box | None:
+    """The box at a time, of boxes at whole seconds: between two of them in proportion, else held for under a second."""
+    before = math.floor(second)
+    left, right = boxes.get(before), boxes.get(before + 1)
+    if left is None or right is None:
+        return left if left is not None or second == before else right
+    share = second - before
+    return (
+        left[0] + share * (right[0] - left[0]),
+        left[1] + share * (right[1] - left[1]),
+        left[2] + share * (right[2] - left[2]),
+        left[3] + share * (right[3] - left[3]),
     )
 
 

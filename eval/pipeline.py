@@ -32,6 +32,7 @@ from verl.media.spec import source_id
 from verl.types import Prompt, Trajectory, VideoSpec
 
 Decoding: TypeAlias = tuple[Path, str, VideoSpec]  # cache, video and recipe
+SILENCE = 16  # verdicts in a row that a judge may owe before it is left alone
 log = logging.getLogger(__name__)
 
 
@@ -115,11 +116,13 @@ class Pipeline:
         self._told = told
         self._pixels = ByteBudget(limits.pixel_bytes)
         self._judges = ThreadPoolExecutor(limits.judge_workers, "judge")
+        self._silence = 0  # verdicts in a row that could not be had
         self._number = 0
 
     async def run(self, runs: Sequence[BenchmarkRun]) -> None:
-        """Answer, grade and write down. Raises StoreFullError, and EngineLostError when no engine stays alive."""
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._limits.load_workers, "load"))
+        """Answer, grade and write down. Raises StoreError, and EngineLostError when no engine stays alive."""
+        threads = ThreadPoolExecutor(self._limits.load_workers + 1, "load")  # one waits for those who decode
+        asyncio.get_running_loop().set_default_executor(threads)
         ready: asyncio.Queue[_Group | None] = asyncio.Queue()
         waiting = _Waiting()
         jobs: dict[str, Decoding] = {}
@@ -130,12 +133,15 @@ class Pipeline:
                 jobs |= missing
             else:
                 ready.put_nowait(group)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._decode(jobs, waiting, ready))
-            tasks.create_task(self._ask_all(ready))
-            for run in runs:
-                for item, outcome in run.unjudged:
-                    tasks.create_task(self._settle(run, item, outcome))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._decode(jobs, waiting, ready))
+                tasks.create_task(self._ask_all(ready))
+                for run in runs:
+                    for item, outcome in run.unjudged:
+                        tasks.create_task(self._judge(run, item, outcome))
+        finally:
+            self._judges.shutdown(wait=False, cancel_futures=True)
 
     async def _decode(self, jobs: dict[str, Decoding], waiting: _Waiting, ready: asyncio.Queue[_Group | None]) -> None:
         """Fill the caches; each group is ready as soon as its videos are settled."""
@@ -145,13 +151,21 @@ class Pipeline:
             for group in waiting.settle(key):
                 ready.put_nowait(group)
 
+        is_over = False
+
         def told(key: str) -> None:
+            if is_over:
+                raise WorkerError("the run is over")  # ends a build that nobody waits for
             loop.call_soon_threadsafe(settled, key)
 
         for cache_dir, found in groupby(sorted(jobs.values(), key=lambda job: str(job[0])), key=lambda job: job[0]):
             options = BuildOptions(num_workers=self._limits.decode_workers, progress=False)
             pairs = [(path, spec) for _, path, spec in found]
-            report = await asyncio.to_thread(build, pairs, cache_dir, options, told=told)
+            try:
+                report = await asyncio.to_thread(build, pairs, cache_dir, options, told=told)
+            except asyncio.CancelledError:
+                is_over = True
+                raise
             if report.shortage is not None:
                 log.warning("%s; until then videos are decoded at each use", report.shortage)
         await asyncio.sleep(0)  # what was told last
@@ -202,19 +216,32 @@ class Pipeline:
         await self._settle(run, item, await asyncio.to_thread(_graded, run, item, response))
 
     async def _settle(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
-        """Write down; then ask a judge where one is needed, and write that down too."""
-        pending = outcome.official is not None and outcome.official.score is None
-        if not outcome.judged:
-            await asyncio.to_thread(run.journal.add, [outcome])
-        if pending and self._judging is not None and outcome.response is not None:
-            asking = partial(self._judging.judge, run.benchmark, item, outcome.response)
+        """Write down, before a judge takes its time."""
+        await asyncio.to_thread(run.journal.add, [outcome])
+        await self._judge(run, item, outcome)
+
+    async def _judge(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
+        """Ask a judge where one is needed, and write that down."""
+        if outcome.is_open and self._judging is not None:
+            asking = partial(self._verdict, self._judging, run.benchmark, item, outcome.response or "")
             verdict = await asyncio.get_running_loop().run_in_executor(self._judges, asking)
             if isinstance(verdict, str):
                 outcome = replace(outcome, notes={**outcome.notes, "judge": verdict})
             else:
-                outcome = replace(outcome, official=verdict, judged=True)
+                notes = {name: note for name, note in outcome.notes.items() if name != "judge"}  # of an earlier start
+                outcome = replace(outcome, official=verdict, judged=True, notes=notes)
             await asyncio.to_thread(run.journal.add, [outcome])
         self._told(outcome)
+
+    def _verdict(self, judging: Judging, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:
+        """Of a judge that does not answer, no more is asked: each question would take minutes."""
+        if self._silence >= SILENCE:
+            return f"the judge gave no verdict {SILENCE} times in a row and was asked no more"
+        verdict = judging.judge(benchmark, item, response)
+        self._silence = self._silence + 1 if isinstance(verdict, str) else 0
+        if self._silence == SILENCE:
+            log.warning("the judge gave no verdict %d times in a row and is asked no more: %s", SILENCE, verdict)
+        return verdict
 
     def _next(self) -> int:
         self._number += 1

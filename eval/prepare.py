@@ -2,24 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks a benchmark's data, tells what is missing and where it comes from, and fills the video cache.
 
+Images that lie inside annotation files are written out first, to where questions look for them.
+
 python -m eval.prepare videomme --model DIR --annotations test.parquet --videos videos/
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from eval.benchmark import BENCHMARKS, Benchmark, Budget
 from eval.command import add_seeing_flags, given_flags
 from eval.item import EvalItem
 from eval.options import locate
-from eval.questions import Sight
+from eval.questions import Sight, located
 from eval.runner import read_items
-from verl.errors import ConfigError, VerlError
+from verl.errors import ConfigError, DataError, VerlError
 from verl.media.build import BuildOptions, BuildReport, build
 from verl.models.adapter import load_adapter
 from verl.types import VideoSpec
@@ -33,7 +38,8 @@ class Survey:
 
     benchmark: Benchmark
     items: tuple[EvalItem, ...]
-    missing: tuple[Path, ...]  # media that items name and nobody has put there
+    folder: Path  # of media
+    missing: tuple[str, ...]  # media that items name and nobody has put there
 
     @property
     def answerable(self) -> int:
@@ -42,20 +48,23 @@ class Survey:
 
     @property
     def _affected(self) -> int:
-        gone = {str(path) for path in self.missing}
-        return sum(any(any(name.endswith(one.path) for name in gone) for one in item.media) for item in self.items)
+        gone = frozenset(self.missing)
+        return sum(any(one.path in gone for one in item.media) for item in self.items)
 
     def lines(self) -> list[str]:
         """For a reader."""
         expected = self.benchmark.num_items
-        told = [f"{self.benchmark.title}: {len(self.items)} items (the official set has {expected})"]
-        if len(self.items) != expected:
+        official = (
+            "the size of the official set is not published" if expected is None else f"the official set has {expected}"
+        )
+        told = [f"{self.benchmark.title}: {len(self.items)} items ({official})"]
+        if expected not in (None, len(self.items)):
             told.append("  its figures can be compared with published ones over the same items only")
         if self.missing:
             told.append(
                 f"  {len(self.missing)} media files are missing, which {self._affected} items need; they would fail"
             )
-            told += [f"    {path}" for path in self.missing[:SHOWN]]
+            told += [f"    {self.folder / path}" for path in self.missing[:SHOWN]]
             told += [f"    and {len(self.missing) - SHOWN} more"] if len(self.missing) > SHOWN else []
             told.append(f"  they come from {self.benchmark.source}")
         return told
@@ -64,15 +73,42 @@ class Survey:
 def survey(benchmark: Benchmark, annotations: Path, media: Path) -> Survey:
     """Read annotations and look for the media they name. Raises DataError."""
     items = read_items(benchmark, annotations)
-    named = dict.fromkeys(media / one.path for item in items for one in item.media)
-    return Survey(benchmark=benchmark, items=items, missing=tuple(path for path in named if not path.is_file()))
+    named = dict.fromkeys(one.path for item in items for one in item.media)
+    missing = tuple(path for path in named if not located(media, path).exists())
+    return Survey(benchmark=benchmark, items=items, folder=media, missing=missing)
+
+
+def write_embedded(benchmark: Benchmark, annotations: Path, media: Path) -> int:
+    """Write the images inside annotations to the folder of media, unless they are there; how many were written.
+
+    Raises DataError for what is no image and for a place outside the folder.
+    """
+    written = 0
+    for name, content in benchmark.embedded(annotations) if benchmark.embedded else ():
+        place = media / name
+        if not place.resolve().is_relative_to(media.resolve()):
+            raise DataError(f"{annotations}: {name} is outside {media}")
+        if place.is_file() and place.read_bytes() == content:
+            continue
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.verify()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"{annotations}: what should be {name} is no image ({error}); fetch the file again"
+            ) from None
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{place.name}.tmp")
+        temporary.write_bytes(content)
+        temporary.replace(place)
+        written += 1
+    return written
 
 
 def jobs(found: Survey, sight: Sight) -> list[tuple[str, VideoSpec]]:
     """What the cache must hold, each once; without what is missing."""
     wanted = [job for item in found.items for job in sight.jobs(item)]
-    gone = {str(path) for path in found.missing}
-    return [job for job in dict.fromkeys(wanted) if job[0] not in gone]
+    return [job for job in dict.fromkeys(wanted) if Path(job[0]).exists()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,8 +138,9 @@ def _parser() -> argparse.ArgumentParser:
 def _prepare(given: argparse.Namespace) -> int:
     benchmark = BENCHMARKS.resolve(given.benchmark)
     annotations, media = locate(benchmark, given.data_root, given.annotations, given.videos)
+    written = write_embedded(benchmark, annotations, media)
     found = survey(benchmark, annotations, media)
-    _say(*found.lines())
+    _say(*found.lines(), *([f"  {written} images written out of the annotations"] if written else []))
     if given.model is None:
         _say("  name --model to fill the video cache")
         return int(bool(found.missing))

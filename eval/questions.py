@@ -46,8 +46,7 @@ class Sight:
 
     def path(self, medium: Medium) -> Path:
         """The file of a medium: in the folder, or beside it, as "videos/a.mp4" is for the folder "videos"."""
-        file, beside = self.folder / medium.path, self.folder.parent / medium.path
-        return beside if not file.exists() and beside.exists() else file
+        return located(self.folder, medium.path)
 
     def video_spec(self, medium: Medium) -> VideoSpec:
         """The recipe of one video of one item."""
@@ -63,6 +62,12 @@ class Sight:
     def jobs(self, item: EvalItem) -> list[tuple[str, VideoSpec]]:
         """What the cache must hold for an item."""
         return [(str(self.path(one)), self.video_spec(one)) for one in item.media if one.kind == "video"]
+
+
+def located(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, or else beside it."""
+    file, beside = folder / name, folder.parent / name
+    return beside if not file.exists() and beside.exists() else file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

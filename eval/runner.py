@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmark import BENCHMARKS, Benchmark
-from eval.engines import Answerer, EngineLostError, open_engine
+from eval.engines import Answerer, open_engine
 from eval.item import EvalItem
 from eval.options import RunOptions, fingerprint, manifest
 from eval.pipeline import BenchmarkRun, Judging, Pipeline
 from eval.progress import Progress
 from eval.questions import Questions, Sight
-from eval.store import Journal, Outcome, StoreFullError, read_outcomes, write_results
-from verl.errors import ConfigError, DataError
+from eval.store import Journal, Outcome, read_outcomes, replace_file, write_results
+from verl.errors import ConfigError, DataError, VerlError
 from verl.models.adapter import ModelAdapter, load_adapter
 from verl.rollout.engine import SamplingPlan
 
@@ -107,7 +108,7 @@ def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
     """Ask what is left of this shard; the benchmarks that are now answered completely, by all shards."""
     prepared = prepare(options)
     with ExitStack() as stack:
-        runs = [stack.enter_context(_opened(one, options)) for one in prepared]
+        runs = [stack.enter_context(_opened(one, options, judging is not None)) for one in prepared]
         left = sum(len(one.items) + len(one.unjudged) for one in runs)
         log.info("%d of %d items are to be asked or judged", left, sum(len(one.items) for one in prepared))
         if left:
@@ -116,24 +117,20 @@ def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
 
 
 @contextmanager
-def _opened(one: Prepared, options: RunOptions) -> Iterator[BenchmarkRun]:
-    one.folder.mkdir(parents=True, exist_ok=True)
+def _opened(one: Prepared, options: RunOptions, is_judged: bool) -> Iterator[BenchmarkRun]:
     for name, values in (("manifest", one.manifest), ("where", one.where)):
-        path = one.folder / f"{name}.json"
-        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        replace_file(one.folder / f"{name}.json", [json.dumps(values, indent=2, sort_keys=True)])
     with Journal(one.folder / f"journal-{options.shard}.jsonl") as journal:
         done = one.done(options)
         mine = [item for item in one.items if options.shard.holds(item.video)]
         yield BenchmarkRun(
             questions=one.questions,
             items=tuple(item for item in mine if item.id not in done),
-            unjudged=tuple((item, done[item.id]) for item in mine if item.id in done and _is_unjudged(done[item.id])),
+            unjudged=tuple(
+                (item, done[item.id]) for item in mine if is_judged and item.id in done and done[item.id].is_open
+            ),
             journal=journal,
         )
-
-
-def _is_unjudged(outcome: Outcome) -> bool:
-    return outcome.official is not None and outcome.official.score is None
 
 
 def _work(
@@ -143,8 +140,16 @@ def _work(
     with Progress(total) as progress:
         try:
             asyncio.run(_ask(options, prepared, runs, judging, progress))
-        except* (StoreFullError, EngineLostError) as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise _cause(group) from None
+
+
+def _cause(group: ExceptionGroup) -> Exception:
+    """What ended the run, in our words; the whole group when there is a fault of ours in it."""
+    first: Exception = group
+    while isinstance(first, ExceptionGroup) and group.split(VerlError)[1] is None:
+        first = first.exceptions[0]
+    return first
 
 
 async def _ask(
@@ -168,14 +173,33 @@ async def _ask(
 
 
 def finish(one: Prepared) -> bool:
-    """Write the sorted results if every item is answered; whether it is."""
+    """Write the sorted results if every item is answered, and say what has gone wrong; whether it is."""
     found = read_outcomes(one.folder)
     missing = [item.id for item in one.items if item.id not in found]
     if missing:
         log.info("%s: %d items are left to other shards or another start", one.benchmark.name, len(missing))
         return False
-    write_results(one.folder / "results.jsonl", [found[item.id] for item in one.items])
+    outcomes = [found[item.id] for item in one.items]
+    write_results(one.folder / "results.jsonl", outcomes)
+    for line in told(outcomes):
+        log.warning("%s: %s", one.benchmark.name, line)
     return True
+
+
+def told(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What went wrong, and what can be done about it."""
+    failed = Counter(one.failure for one in outcomes if one.failure is not None)
+    if failed:
+        yield (
+            f"{failed.total()} of {len(outcomes)} items failed and count as wrong; --retry_failed asks them again. Most"
+            f" often: {failed.most_common(1)[0][0]}"
+        )
+    still = [str(one.notes.get("judge", "there was no judge")) for one in outcomes if one.is_open]
+    if still:
+        yield (
+            f"{len(still)} of {len(outcomes)} answers have no verdict and count as wrong; the same command with a judge"
+            f" asks for them again. Most often: {Counter(still).most_common(1)[0][0]}"
+        )
 
 
 def check_names(names: Sequence[str]) -> None:

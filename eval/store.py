@@ -8,11 +8,13 @@ may change a response is in the fingerprint, so nothing in one folder comes from
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,9 @@ from typing import Any
 from eval.item import Grade
 from verl.errors import ConfigError, DataError, VerlError
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_SPACE = "the disk is full; what is done is kept: make room and start the same command again"
+NO_WAY = "it cannot be written; what is done is kept: start the same command again when it can"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,11 @@ class Outcome:
     judged: bool = False  # whether a judge gave the official score
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether rules decided nothing and no judge has yet."""
+        return self.official is not None and self.official.score is None
+
     def as_row(self) -> dict[str, Any]:
         """As one JSON object."""
         row = {name: getattr(self, name) for name in self.__slots__}
@@ -59,18 +68,43 @@ class Outcome:
             raise DataError(f"not a result row ({error}): {str(row)[:120]}") from error
 
 
-class StoreFullError(VerlError):
-    """The disk holds no more results."""
+class StoreError(VerlError):
+    """Results cannot be written. What was written before is whole."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes to `path`. Raises StoreError, which tells a full disk from other causes."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; {NO_SPACE if error.errno in FULL else NO_WAY}") from error
+
+
+def replace_file(path: Path, lines: Iterable[str]) -> None:
+    """`path` holds these lines, or what it held before. Raises StoreError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 class Journal:
     """The outcomes of one shard, each on disk before the next is asked for. One process writes it at a time."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
-        self._file = path.open("ab")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)  # a buffer would hold on to what found no room
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -79,15 +113,19 @@ class Journal:
         _cut_torn_line(path)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Append and wait until it is on disk. Raises StoreFullError."""
-        lines = b"".join(json.dumps(one.as_row(), ensure_ascii=False).encode() + b"\n" for one in outcomes)
-        try:
-            with self._lock:
-                self._file.write(lines)
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise StoreFullError(f"{self._path}: {error.strerror}; {NO_SPACE}") from error
+        """Append and wait until it is on disk. Raises StoreError, and then nothing of them is in the file."""
+        lines = memoryview(b"".join(json.dumps(one.as_row(), ensure_ascii=False).encode() + b"\n" for one in outcomes))
+        with self._lock, writing(self._path):
+            descriptor = self._file.fileno()
+            whole = os.fstat(descriptor).st_size
+            try:
+                while lines:  # a disk that fills takes a part
+                    lines = lines[os.write(descriptor, lines) :]
+                os.fsync(descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, whole)
+                raise
 
     def close(self) -> None:
         """Let another process write."""
@@ -128,14 +166,8 @@ def _read(path: Path) -> Iterator[Outcome]:
 
 
 def write_results(path: Path, outcomes: Iterable[Outcome]) -> None:
-    """One line per item, in the order given; replaces the file at once."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for one in outcomes:
-            file.write(json.dumps(one.as_row(), ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """One line per item, in the order given; replaces the file at once. Raises StoreError."""
+    replace_file(path, (json.dumps(one.as_row(), ensure_ascii=False) for one in outcomes))
 
 
 def read_results(path: Path) -> list[Outcome]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,36 @@ _TIMES = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)\s*-->\s*(\d+):(\d+):(\d+)[,.](\
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,60}>")
 
 
-def subtitle_folder(annotations: Path) -> Path:
-    """The folder of subtitles beside or in that of annotations. Raises DataError when there is none."""
+def subtitle_folder(annotations: Path) -> Traversable:
+    """The subtitles in the folder of annotations or beside it, a folder or a zip archive. Raises DataError without."""
     places = [annotations, annotations.parent, annotations.parent.parent]
     for place in places:
         for name in FOLDERS:
             if (place / name).is_dir():
                 return place / name
-    raise DataError(f"{annotations}: no folder {' or '.join(FOLDERS)} there or in {places[1]}; unpack the subtitles")
+            if (place / f"{name}.zip").is_file():
+                return _unpacked(place / f"{name}.zip")
+    raise DataError(
+        f"{annotations}: no folder {' or '.join(FOLDERS)} and no such .zip there or in {places[1]}; put subtitles there"
+    )
 
 
-def read_srt(file: Path) -> tuple[Subtitle, ...]:
+def _unpacked(archive: Path) -> Traversable:
+    try:
+        root = zipfile.Path(archive)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{archive}: not a zip archive ({error}); fetch it again") from None
+    return next((root / name for name in (*FOLDERS, archive.stem) if (root / name).is_dir()), root)
+
+
+def _text(file: Traversable) -> str:
+    return file.read_bytes().decode("utf-8-sig", errors="replace")
+
+
+def read_srt(file: Traversable) -> tuple[Subtitle, ...]:
     """Subtitles of an .srt or .vtt file, in order of their start."""
     found = []
-    blocks = re.split(r"\n\s*\n", file.read_text(encoding="utf-8-sig", errors="replace").replace("\r", ""))
+    blocks = re.split(r"\n\s*\n", _text(file).replace("\r", ""))
     for block in blocks:
         times = _TIMES.search(block)
         if times is None:
@@ -52,9 +70,9 @@ def _seconds(parts: Sequence[str]) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
 
 
-def read_long_video_bench(file: Path, starts_at: float, duration: float) -> tuple[Subtitle, ...]:
+def read_long_video_bench(file: Traversable, starts_at: float, duration: float) -> tuple[Subtitle, ...]:
     """Subtitles of a LongVideoBench file, for a video that was cut out of a longer one at `starts_at`."""
-    rows = _parse(file.read_text(encoding="utf-8"), file.name)
+    rows = _parse(_text(file), file.name)
     return tuple(timed(row, starts_at, duration, f"{file.name} row {number}") for number, row in enumerate(rows))
 
 
@@ -76,10 +94,10 @@ def _clock(time: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
-def read_words(file: Path) -> tuple[Subtitle, ...]:
+def read_words(file: Traversable) -> tuple[Subtitle, ...]:
     """Sentences of a Video-MME-v2 file, which has a word with its times on each line."""
     words = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(file).splitlines(), 1):
         if line.strip():
             row = _parse(line, f"{file.name}:{number}")
             try:

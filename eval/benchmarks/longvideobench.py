@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from importlib.resources.abc import Traversable
 
 from eval.annotations import index_answer
 from eval.benchmark import register
@@ -15,6 +15,7 @@ from eval.choices import CONVERTED, Choices, Columns, Fields, Subtitles, Words, 
 from eval.extraction import LONG_VIDEO_BENCH_LEADS, first_capital
 from eval.item import Subtitle
 from eval.subtitles import between_frames, read_long_video_bench, with_times
+from verl.errors import DataError
 
 LABELS = {
     "duration_group": "duration_group",
@@ -49,9 +50,11 @@ LONG_VIDEO_BENCH = Choices(
 )
 
 
-def heard(folder: Path, fields: Fields) -> tuple[Subtitle, ...]:
+def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
     """The subtitles of a video, which may be a part of the one they were made for."""
     file = folder / str(fields["subtitle_path"])
+    if not file.is_file():
+        raise DataError(f"there is no {file.name} among the subtitles of LongVideoBench; unpack all of them")
     starts_at = float(fields.get("starting_timestamp_for_subtitles") or 0.0)
     return read_long_video_bench(file, starts_at, float(fields["duration"]))
 

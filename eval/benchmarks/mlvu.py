@@ -50,9 +50,14 @@ def with_options(row: Row) -> list[Row]:
         return [row]
     if not row.fields.get("candidates") or row.fields.get("question_type") in GENERATION:
         return []
+    path = f"{media_folder(row)}/{row.fields.get('video', '')}"
+    return [Row(where=row.where, fields={**row.fields, "video_path": path})]
+
+
+def media_folder(row: Row) -> str:
+    """Where the video of an official row is: each task of the dev set has a folder, the test set has one for all."""
     stem = str(row.fields[FILE])
-    folder = f"video/{stem}" if stem[:1].isdigit() else "video"
-    return [Row(where=row.where, fields={**row.fields, "video_path": f"{folder}/{row.fields.get('video', '')}"})]
+    return f"video/{stem}" if stem[:1].isdigit() else "video"
 
 
 DEV = Columns(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from statistics import fmean
 
@@ -44,24 +45,39 @@ _OFFICIAL = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An answer: its span in seconds, its boxes by whole second in pixels of the source."""
+
+    text: str
+    span: Span | None
+    boxes: Mapping[int, Box]
+
+
 def grader(unit: str) -> Callable[[EvalItem, str], Grade]:
     """Grades answers whose boxes are in `unit`. Boxes in other units than pixels need the size of the frames."""
 
     def grade(item: EvalItem, response: str) -> Grade:
-        text = read_answer(response, MAX_CHARS).text or response
-        value, _ = read_value(text)
-        if not isinstance(value, dict):
+        said = read_said(item, response, unit)
+        if said is None:
             return WRONG
-        reading, tube = read_spans(value, allow_points=True), read_tube(value.get("boxes", {}))
-        span = reading.spans[0] if reading is not None and len(reading.spans) == 1 else None
-        boxes = _in_pixels(tube.boxes if tube else {}, unit, item)
-        if span is None and not boxes:
-            return WRONG
-        parts = overlaps(span, boxes, item)
+        parts = overlaps(said.span, said.boxes, item)
         has_boxes = bool(item.answer["boxes"])
-        return Grade(score=parts["viou" if has_boxes else "tiou"], parsed=text.strip(), parts=parts)
+        return Grade(score=parts["viou" if has_boxes else "tiou"], parsed=said.text, parts=parts)
 
     return grade
+
+
+def read_said(item: EvalItem, response: str, unit: str) -> Said | None:
+    """The answer in a response whose boxes are in `unit`; None without a span and boxes."""
+    text = read_answer(response, MAX_CHARS).text or response
+    value, _ = read_value(text)
+    if not isinstance(value, dict):
+        return None
+    reading, tube = read_spans(value, allow_points=True), read_tube(value.get("boxes", {}))
+    span = reading.spans[0] if reading is not None and len(reading.spans) == 1 else None
+    boxes = _in_pixels(tube.boxes if tube else {}, unit, item)
+    return None if span is None and not boxes else Said(text=text.strip(), span=span, boxes=boxes)
 
 
 def overlaps(span: Span | None, boxes: Mapping[int, Box], item: EvalItem) -> dict[str, float]:
@@ -151,7 +167,9 @@ def _item(row: Row) -> EvalItem:
     )
 
 
-def _asking(unit: str) -> dict[Style, Asker]:
+def asking(unit: str) -> dict[Style, Asker]:
+    """The words for boxes in `unit`; the official ones name none."""
+
     def official(item: EvalItem, media: Sequence[MediaMetadata]) -> Wording:
         lead = "Answer the following question based on the video."
         return Wording(user=f"{media_marks(item)}{lead}\nQuestion: {item.question}\n{_OFFICIAL}")
@@ -174,19 +192,21 @@ def _unit(unit: str, media: Sequence[MediaMetadata]) -> str:
     return f"pixels{told}"
 
 
-for _name, _title, _coordinates in (
-    ("stvg", "STVG", PIXELS),
-    ("stvg_1000", "STVG, coordinates from 0 to 1000", THOUSANDTHS),
-    ("stvg_1", "STVG, coordinates from 0 to 1", SHARES),
-):
+UNITS = {  # endings of names and titles
+    PIXELS: ("", ""),
+    THOUSANDTHS: ("_1000", ", coordinates from 0 to 1000"),
+    SHARES: ("_1", ", coordinates from 0 to 1"),
+}
+
+for _coordinates, (_name, _title) in UNITS.items():
     register(
         Benchmark(
-            name=_name,
-            title=_title,
+            name=f"stvg{_name}",
+            title=f"STVG{_title}",
             source="github.com/appletea233/LLaVA-ST (ST-Align-Benchmark; videos of VidSTG)",
             read=read,
             num_items=2000,
-            ask=_asking(_coordinates),
+            ask=asking(_coordinates),
             official=grader(_coordinates),
             aggregate=figures,
             max_tokens={"official": 4096, "instruct": 4096},

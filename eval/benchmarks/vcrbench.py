@@ -132,24 +132,27 @@ def _item(row: Row) -> EvalItem:
     )
 
 
-def _question(item: EvalItem) -> str:
+def question(item: EvalItem) -> str:
+    """With its options."""
     return f"{item.question}\n{option_lines(item)}" if item.options else item.question
 
 
-def _form(item: EvalItem) -> str:
+def form(item: EvalItem) -> str:
+    """What an answer looks like."""
     if item.options:
         return f"the letter of the best option ({letter_list(item)})"
     return "your final answer (a span of time in seconds as [START, END])"
 
 
-register(
+ASK = asking(question, question, form)
+VCR_BENCH = register(
     Benchmark(
         name="vcrbench",
         title="VCR-Bench",
         source="huggingface.co/datasets/VLM-Reasoning/VCR-Bench",
         read=read,
         num_items=1034,
-        ask=asking(_question, _question, _form),
+        ask=ASK,
         official=grade,
         aggregate=figures,
         breakdowns=("dimension", "duration"),

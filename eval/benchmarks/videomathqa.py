@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.resources.abc import Traversable
 
 from eval.aggregate import accuracy, groups
 from eval.benchmark import register
-from eval.choices import CONVERTED, Choices, Columns, Fields, Words, by_letter, multiple_choice
+from eval.choices import CONVERTED, Choices, Columns, Fields, Subtitles, Words, by_letter, multiple_choice
 from eval.extraction import VIDEO_MATH_LEADS, first_capital
-from eval.item import EvalItem, Graded, Number
+from eval.item import EvalItem, Graded, Number, Subtitle
+from eval.subtitles import read_srt
 
 LABELS = {"category": "category", "length": "length"}
 PAIR = 2  # options of a binary question
@@ -66,18 +68,40 @@ def share(questions: Sequence[Sequence[Graded]]) -> Number:
     return Number(value=100 * right / len(questions) if questions else 0.0, n=len(questions))
 
 
-register(multiple_choice(VIDEO_MATH_QA))
-register(
-    multiple_choice(
-        replace(
-            VIDEO_MATH_QA,
-            name="videomathqa_mbin",
-            title="VideoMathQA multi-binary",
-            num_items=1680,
-            rows=lambda row: [row] if is_pair(row.fields) else [],
-            aggregate=all_pairs,
-            breakdowns=(),
-            folder="videomathqa",
+def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
+    """The subtitles of a video; not all of them have some."""
+    file = folder / f"{fields.get('videoID') or fields['video_id']}.srt"
+    return read_srt(file) if file.is_file() else ()
+
+
+MULTI_BINARY = replace(
+    VIDEO_MATH_QA,
+    name="videomathqa_mbin",
+    title="VideoMathQA multi-binary",
+    num_items=1680,
+    rows=lambda row: [row] if is_pair(row.fields) else [],
+    aggregate=all_pairs,
+    breakdowns=(),
+    folder="videomathqa",
+)
+LED_BY_SUBTITLES = replace(
+    VIDEO_MATH_QA.words,
+    user=VIDEO_MATH_QA.words.user.replace("based on the video.", "based on the video and the subtitles."),
+    subtitles="This video's subtitles are listed below: \n{subtitles}\n",
+    silent="This video's subtitles are listed below: \nNo subtitles available\n",
+)
+
+for _choices in (VIDEO_MATH_QA, MULTI_BINARY):
+    register(multiple_choice(_choices))
+    register(
+        multiple_choice(
+            replace(
+                _choices,
+                name=f"{_choices.name}_subtitles",
+                title=f"{_choices.title} with subtitles",
+                words=LED_BY_SUBTITLES,
+                subtitles=Subtitles(read=heard),
+                folder="videomathqa",
+            )
         )
     )
-)

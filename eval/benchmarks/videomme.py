@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from importlib.resources.abc import Traversable
 
 from eval.benchmark import register
 from eval.choices import CONVERTED, Choices, Columns, Fields, Subtitles, Words, by_letter, multiple_choice
@@ -31,7 +31,7 @@ VIDEO_MME = Choices(
 )
 
 
-def heard(folder: Path, fields: Fields) -> tuple[Subtitle, ...]:
+def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
     """The subtitles of a video; 156 of the 900 have none."""
     file = folder / f"{fields['videoID']}.srt"
     return read_srt(file) if file.is_file() else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from statistics import fmean
 
 from eval.aggregate import accuracy, groups
@@ -132,7 +132,7 @@ VIDEO_MME_V2 = Choices(
 )
 
 
-def heard(folder: Path, fields: Fields) -> tuple[Subtitle, ...]:
+def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
     """The sentences of a video, if any are spoken."""
     file = folder / f"{fields['video_id']}.jsonl"
     return read_words(file) if file.is_file() else ()

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from eval.aggregate import by_label, macro, micro
-from eval.annotations import FILE, first_of, read_annotations, read_options, unique
+from eval.annotations import FILE, embedded, first_of, read_annotations, read_options, unique
 from eval.benchmark import Benchmark, register
 from eval.choices import letter_list, option_lines
 from eval.grading import CHOICE
@@ -149,6 +149,14 @@ def _image(row: Row) -> str | None:
     return f"images/{row.fields['id']}.png" if row.fields.get("image") is not None else None
 
 
+def images(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The images inside the parquet files of Adaptation, and where questions look for them."""
+    for row in read_annotations(path):
+        content, name = embedded(row), _image(row)
+        if content and name:
+            yield name, content
+
+
 def _official(item: EvalItem) -> str:
     asked = f"{item.question}\n{option_lines(item)}" if item.options else item.question
     if item.labels["track"] != ("Adaptation",):
@@ -185,5 +193,6 @@ for _name, _title, _read, _figures, _count in (
             aggregate=_figures,
             breakdowns=("discipline",),
             max_tokens={"official": 1024},
+            embedded=images,
         )
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from multiprocessing import connection, get_context
@@ -150,7 +152,8 @@ class Crew(Generic[T, R]):
         process = self._context.Process(
             target=_serve, args=(theirs, self._work.function, self._work.prepare), daemon=True
         )
-        process.start()
+        with _without_main(self._work.function):
+            process.start()
         theirs.close()
         return _Member(process=process, pipe=ours, deadline=time.monotonic() + START_SECONDS)
 
@@ -259,6 +262,27 @@ def _death(exitcode: int | None) -> Lost:
     name = signal.Signals(-exitcode).name
     outside = -exitcode in (signal.SIGKILL, signal.SIGTERM)
     return Lost(f"its process died ({name})", Cause.KILLED if outside else Cause.DIED)
+
+
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _without_main(function: Callable[..., object]) -> Iterator[None]:
+    """Processes started inside do not import the program's main module again, which would take each some seconds."""
+    main = sys.modules["__main__"]
+    if function.__module__ == "__main__":  # they need it
+        yield
+        return
+    with _hiding:
+        kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+        main.__spec__ = main.__file__ = None
+        try:
+            yield
+        finally:
+            del main.__spec__, main.__file__
+            for name, value in kept.items():
+                setattr(main, name, value)
 
 
 def _serve(pipe: Connection, function: Callable[[T], R], prepare: Callable[[], None]) -> None:

@@ -18,11 +18,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from verl.config.judge import JudgeConfig, judge_problems
 from verl.errors import ConfigError
+from verl.rewards.inquiry import Found, Inquiry
 from verl.rewards.judge_cache import VerdictCache
 from verl.rewards.judge_client import ChatClient, Endpoint, Reply, RequestError
 from verl.rewards.judge_prompt import JudgeCase, choices, is_empty_talk, messages, read_verdict, schema
@@ -94,6 +96,22 @@ class Judge:
         self._count("failures", len(failures))
         return given
 
+    def inquire(self, inquiry: Inquiry[Found]) -> Found | NotScorable:
+        """What an inquiry finds; within `deadline_seconds`, bounded, tried again and kept as verdicts are."""
+        key = self._digest([self._inquiry_body(inquiry, _freely), dict(inquiry.form)])
+        kept = self._cache.find_reply(key) if self._cache else None
+        found = None if kept is None else inquiry.read(kept)
+        self._count("judgements")
+        if found is not None:
+            self._count("cache_hits")
+            return found
+        asking = self._inquire(inquiry, key, time.monotonic() + self.config.deadline_seconds)
+        answer = asyncio.run_coroutine_threadsafe(asking, self._running_loop()).result()
+        if isinstance(answer, NotScorable):
+            log.warning("no reply to an inquiry: %s", answer.reason)
+            self._count("failures")
+        return answer
+
     def check(self) -> None:
         """One right and one wrong answer, past the cache. Raises ConfigError when the judge gives no verdict."""
         deadline = time.monotonic() + self.config.deadline_seconds
@@ -132,13 +150,11 @@ class Judge:
         return asyncio.run_coroutine_threadsafe(asking, self._running_loop()).result()
 
     async def _gather(self, cases: Mapping[str, JudgeCase], deadline: float, keep: bool) -> dict[str, Verdict]:
-        if self._client is None:
-            self._client = ChatClient(self._endpoint, self._count)
-        client, cache = self._client, self._cache if keep else None
+        cache = self._cache if keep else None
 
         async def ask(key: str, case: JudgeCase) -> Verdict:
             try:
-                reply = await self._complete(client, case, deadline)
+                reply = await self._complete(partial(self._body, case), deadline)
             except RequestError as error:
                 return NotScorable(reason=f"judge: {error}")
             share = self._read(reply, case)
@@ -151,18 +167,34 @@ class Judge:
         verdicts = await asyncio.gather(*(ask(key, case) for key, case in cases.items()))
         return dict(zip(cases, verdicts, strict=True))
 
-    async def _complete(self, client: ChatClient, case: JudgeCase, deadline: float) -> Reply:
-        """A reply, constrained to the form of a verdict unless the endpoint refuses that."""
-        constrain = self._constrain
+    async def _inquire(self, inquiry: Inquiry[Found], key: str, deadline: float) -> Found | NotScorable:
         try:
-            return await client.complete(self._body(case, constrain), deadline)
+            reply = await self._complete(partial(self._inquiry_body, inquiry), deadline)
+        except RequestError as error:
+            return NotScorable(reason=f"judge: {error}")
+        self._count("prompt_tokens", reply.prompt_tokens)
+        self._count("completion_tokens", reply.completion_tokens)
+        found = inquiry.read(reply.content)
+        if found is None:
+            return NotScorable(reason=f"judge: {reply.content[:80]!r} ({reply.ending}) is not in the form asked for")
+        if self._cache is not None:
+            self._cache.add_reply(key, reply.content, reply.model)
+        return found
+
+    async def _complete(self, body: Callable[[Constraint], dict[str, Any]], deadline: float) -> Reply:
+        """A reply, constrained to the form asked for unless the endpoint refuses that."""
+        if self._client is None:
+            self._client = ChatClient(self._endpoint, self._count)
+        client, constrain = self._client, self._constrain
+        try:
+            return await client.complete(body(constrain), deadline)
         except RequestError as error:
             is_refusal = error.status in (400, 422) and any(word in str(error).lower() for word in _FORMAT_WORDS)
             if not is_refusal or constrain is _freely or self.config.structured_output != "auto":
                 raise
             log.warning("the judge's endpoint takes no response_format, replies are free text from now on: %s", error)
             self._constrain = _freely
-            return await client.complete(self._body(case, _freely), deadline)
+            return await client.complete(body(_freely), deadline)
 
     def _read(self, reply: Reply, case: JudgeCase) -> float | None:
         self._count("prompt_tokens", reply.prompt_tokens)
@@ -171,18 +203,29 @@ class Judge:
 
     def _body(self, case: JudgeCase, constrain: Constraint) -> dict[str, Any]:
         """A request. In `extra_body` a field that is null leaves out one of these."""
+        talk = messages(case, self.config.max_response_chars, self._instructions)
+        return self._request(talk, self.config.max_tokens, constrain(case.scale))
+
+    def _inquiry_body(self, inquiry: Inquiry[Any], constrain: Constraint) -> dict[str, Any]:
+        fields = {} if constrain is _freely else inquiry.constraint(is_choice=constrain is choices)
+        return self._request(inquiry.messages(), max(self.config.max_tokens, inquiry.max_tokens), fields)
+
+    def _request(self, talk: list[dict[str, str]], max_tokens: int, constraint: dict[str, Any]) -> dict[str, Any]:
         body = {
             "model": self.config.model,
-            "messages": messages(case, self.config.max_response_chars, self._instructions),
+            "messages": talk,
             "temperature": self.config.temperature,
-            "max_tokens": self.config.max_tokens,
-            **constrain(case.scale),
+            "max_tokens": max_tokens,
+            **constraint,
         }
         return {name: value for name, value in (body | self.config.extra_body).items() if value is not None}
 
     def _key(self, case: JudgeCase) -> str:
         """Everything that can change a verdict: the endpoint, and all that is sent to it."""
-        recipe = [self.config.base_url, self.config.structured_output, self._body(case, _freely), case.scale]
+        return self._digest([self._body(case, _freely), case.scale])
+
+    def _digest(self, sent: list[Any]) -> str:
+        recipe = [self.config.base_url, self.config.structured_output, *sent]
         return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def _count(self, name: str, amount: int = 1) -> None:

@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class VerdictCache:
-    """Keys to shares of full marks. One SQLite file per machine, because its log cannot be shared over a network."""
+    """Keys to shares of full marks, and to replies to inquiries.
+
+    One SQLite file per machine, because its log cannot be shared over a network.
+    """
 
     def __init__(self, directory: Path) -> None:
         host = re.sub(r"[^\w.-]", "_", socket.gethostname())
@@ -45,6 +48,8 @@ class VerdictCache:
                 database.execute("PRAGMA synchronous=NORMAL")
                 columns = "key TEXT PRIMARY KEY, score REAL NOT NULL, model TEXT NOT NULL"
                 database.execute(f"CREATE TABLE IF NOT EXISTS verdicts ({columns}) WITHOUT ROWID")
+                columns = "key TEXT PRIMARY KEY, reply TEXT NOT NULL, model TEXT NOT NULL"
+                database.execute(f"CREATE TABLE IF NOT EXISTS replies ({columns}) WITHOUT ROWID")
                 return database
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
@@ -66,9 +71,26 @@ class VerdictCache:
 
     def add(self, key: str, score: float, model: str) -> None:
         """Keep a verdict. One that cannot be kept, as on a full disk, is asked for again another time."""
+        self._insert("verdicts", key, score, model)
+
+    def find_reply(self, key: str) -> str | None:
+        """The reply to an inquiry that is known."""
         try:
             with self._lock:
-                self._database.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", (key, score, model))
+                row = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._complain(error)
+            return None
+        return None if row is None else str(row[0])
+
+    def add_reply(self, key: str, reply: str, model: str) -> None:
+        """Keep the reply to an inquiry, as `add` keeps a verdict."""
+        self._insert("replies", key, reply, model)
+
+    def _insert(self, table: str, key: str, value: float | str, model: str) -> None:
+        try:
+            with self._lock:
+                self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", (key, value, model))
         except sqlite3.Error as error:
             self._complain(error)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import time
+from collections import Counter
 
 import pytest
 
 from eval.budget import ByteBudget
 from eval.engines import Answerer, EngineLostError, Idleness
 from eval.item import Grade
-from eval.pipeline import BenchmarkRun, Limits, Pipeline
-from eval.store import Journal, Outcome, StoreFullError, read_outcomes
+from eval.pipeline import SILENCE, BenchmarkRun, Limits, Pipeline
+from eval.runner import told
+from eval.store import Journal, Outcome, StoreError, read_outcomes
 from tests.unit.eval.world import ToyEngine, ToyQuestions, item
-from verl.errors import ConfigError, DataError
+from verl.errors import ConfigError, DataError, WorkerError
 from verl.rollout.engine import SamplingPlan
 
 PLAN = SamplingPlan(max_tokens=8)
@@ -72,6 +75,35 @@ def test_a_question_that_kills_every_engine_fails_alone(tmp_path):
     assert answerer.deaths == 3
 
 
+def test_questions_beside_a_deadly_one_are_answered(tmp_path):
+    deadly = {"a-1": 99}
+    items = [item(f"a-{n}", "a") for n in range(4)]
+    found, answerer = ask(tmp_path, items, [ToyEngine(deadly=deadly) for _ in range(9)])
+    assert {name: one.failure is None for name, one in found.items()} == {one.id: one.id != "a-1" for one in items}
+    assert answerer.deaths == 3
+
+
+def test_deaths_with_answers_between_them_do_not_end_a_run(tmp_path):
+    deadly = {f"b-{n}": 1 for n in range(8)}
+    items = [one for name in deadly for one in (item(name, name), item(f"a{name}", f"a{name}"))]
+    found, answerer = ask(tmp_path, items, [ToyEngine(deadly=deadly) for _ in range(9)], deaths=4)
+    assert {one.failure for one in found.values()} == {None}
+    assert answerer.deaths > 4
+
+
+class Broken(ToyEngine):
+    async def start(self) -> None:
+        raise WorkerError("no memory")
+
+
+def test_an_engine_that_does_not_come_back_ends_the_run_and_fails_no_item(tmp_path):
+    items = [item(f"{video}-{n}", video) for video in "abcd" for n in range(2)]
+    with pytest.raises(ExceptionGroup) as caught:
+        ask(tmp_path, items, [ToyEngine(deadly={"b-0": 1}), Broken()])
+    assert caught.group_contains(EngineLostError, match="no memory")
+    assert {one.failure for one in read_outcomes(tmp_path).values()} <= {None}
+
+
 def test_engines_that_keep_dying_end_the_run_and_keep_what_is_answered(tmp_path):
     deadly = {f"b-{n}": 99 for n in range(9)}
     engines = [ToyEngine(deadly=deadly) for _ in range(9)]
@@ -101,6 +133,37 @@ def test_a_judge_decides_what_rules_cannot_and_its_failure_leaves_the_item_open(
     found, _ = ask(tmp_path / "again", items, [ToyEngine({"a-0": "?"})], judging=failing)
     assert not found["a-0"].judged and found["a-0"].official.score is None
     assert found["a-0"].notes == {"judge": "timed out"}
+
+
+def test_a_judge_that_never_answers_is_left_alone(tmp_path):
+    items = [item(f"{n}-0", str(n)) for n in range(40)]
+    judge = Judge("timed out")
+    found, _ = ask(tmp_path, items, [ToyEngine({one.id: "?" for one in items})], judging=judge)
+    assert SILENCE <= len(judge.asked) < SILENCE + Limits().judge_workers
+    assert {one.official.score for one in found.values()} == {None} and len(found) == len(items)
+    assert Counter(one.notes["judge"] for one in found.values())["timed out"] == len(judge.asked)
+    assert sorted(told(list(found.values()))) == [
+        "40 of 40 answers have no verdict and count as wrong; the same command with a judge asks for them again. Most"
+        " often: the judge gave no verdict 16 times in a row and was asked no more"
+    ]
+
+
+def test_a_run_that_ends_early_does_not_wait_for_videos(tmp_path, monkeypatch):
+    finished = []
+
+    def long(pairs, cache_dir, options, told):
+        for _ in range(500):
+            time.sleep(0.01)
+            told("some other clip")
+        finished.append(pairs)
+
+    monkeypatch.setattr("eval.pipeline.build", long)
+    monkeypatch.setattr(
+        "eval.pipeline._missing", lambda group: {"k": (tmp_path, "a.mp4", None)} if group.items[0].video == "a" else {}
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        ask(tmp_path, [item("a-0", "a"), item("b-0", "b")], [Broken()])
+    assert caught.group_contains(EngineLostError) and not finished
 
 
 def test_what_is_answered_but_not_judged_is_judged_without_asking_again(tmp_path):
@@ -147,9 +210,10 @@ def test_a_full_disk_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("eval.store.os.fsync", full)
     with (
         Journal(tmp_path / "journal-1of1.jsonl") as journal,
-        pytest.raises(StoreFullError, match=r"No space left on device; .* start the same command again"),
+        pytest.raises(StoreError, match=r"No space left on device; .* start the same command again"),
     ):
         journal.add([Outcome(id="a")])
+    assert read_outcomes(tmp_path) == {}
 
 
 def test_the_byte_budget_bounds_what_is_held_and_lets_the_oversized_pass_alone():

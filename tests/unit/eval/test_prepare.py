@@ -2,16 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from eval import prepare
+from eval.benchmark import BENCHMARKS
 from eval.options import Shard, locate
-from eval.prepare import jobs, survey
+from eval.prepare import jobs, survey, write_embedded
 from eval.questions import Sight
+from eval.runner import read_items
+from tests.unit.eval.annotated import official_annotations
 from tests.unit.eval.world import TOY
 from tests.videos import numbered_video
 from tests.world import tiny_model
-from verl.errors import ConfigError
+from verl.errors import ConfigError, DataError
 
 PLUG_IN = """
 import json
@@ -51,6 +61,85 @@ def test_what_is_missing_is_named_with_its_source_and_the_rest_is_decoded(data, 
     assert "2 clips decoded, 0 were there, 0 failed" in told
     assert prepare.main(command) == 1
     assert "0 clips decoded, 2 were there" in capsys.readouterr().out
+
+
+def png(colour: str) -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 6), colour).save(sink, "png")
+    return sink.getvalue()
+
+
+def adaptation(folder, **images: object):
+    """Annotations of Video-MMMU with images inside, as the data set has them."""
+    rows = [
+        {
+            "id": f"dev_Biology_{name}",
+            "question": "<image 1> Which sugar is it?",
+            "options": ["aldose", "ketose"],
+            "answer": "A",
+            "question_type": "multiple-choice",
+            "image": content,
+        }
+        for name, content in images.items()
+    ]
+    path = folder / "videommmu" / "annotations" / "Adaptation" / "test-00000.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([*SCHEMA, ("image", kind)])), path)
+    (folder / "videommmu" / "videos").mkdir(exist_ok=True)
+    return path
+
+
+SCHEMA = [(name, pa.string()) for name in ("id", "question")] + [("options", pa.list_(pa.string()))]
+SCHEMA += [(name, pa.string()) for name in ("answer", "question_type")]
+
+
+def test_images_inside_annotations_are_written_to_where_questions_look_for_them(tmp_path, capsys):
+    adaptation(tmp_path, **{"1": {"bytes": png("red"), "path": "1.png"}, "2": {"bytes": png("blue"), "path": None}})
+    command = ["videommmu", "--data_root", str(tmp_path)]
+    assert prepare.main(command) == 1
+    told = capsys.readouterr().out
+    assert "2 images written out of the annotations" in told and "2 media files are missing" in told  # the videos
+    assert "they come from huggingface.co/datasets/lmms-lab/VideoMMMU" in told
+    media = tmp_path / "videommmu" / "videos"
+    benchmark = BENCHMARKS["videommmu"]
+    items = read_items(benchmark, tmp_path / "videommmu" / "annotations")
+    assert [(media / item.media[1].path).read_bytes() for item in items] == [png("red"), png("blue")]
+    assert [item.labels["track"] for item in items] == [("Adaptation",)] * 2
+    words = benchmark.ask["official"](items[0], []).user
+    assert words.startswith("<video><image>You should watch") and "The image for this question is at the end" in words
+    for item in items:
+        (media / item.media[0].path).parent.mkdir(exist_ok=True)
+        (media / item.media[0].path).touch()
+    assert prepare.main(command) == 0
+    again = capsys.readouterr().out
+    assert "images written" not in again and "missing" not in again
+
+
+def test_what_is_no_image_and_what_would_lie_outside_is_refused(tmp_path, capsys):
+    path = adaptation(tmp_path, **{"1": {"bytes": b"no image", "path": "1.png"}})
+    assert prepare.main(["videommmu", "--data_root", str(tmp_path)]) == 2
+    assert "what should be images/dev_Biology_1.png is no image" in capsys.readouterr().err
+    assert not (tmp_path / "videommmu" / "videos" / "images").exists()
+    benchmark = replace(BENCHMARKS["videommmu"], embedded=lambda _: [("../../elsewhere.png", png("red"))])
+    with pytest.raises(DataError, match="is outside"):
+        write_embedded(benchmark, path, tmp_path / "videommmu" / "videos")
+
+
+def test_files_beside_the_folder_of_videos_are_not_missing(tmp_path):
+    rows = [{"question_id": "001-1", "videoID": "abc", "question": "Q?", "options": ["A. x", "B. y"], "answer": "B"}]
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "abc.mp4").touch()
+    for folder in (tmp_path, tmp_path / "videos"):
+        assert survey(BENCHMARKS["videomme"], tmp_path / "test.json", folder).missing == ()
+
+
+def test_a_set_of_unknown_size_is_not_compared(tmp_path, capsys):
+    official_annotations("mlvu_test_generation", tmp_path / "mlvu_test")
+    assert prepare.main(["mlvu_test_generation", "--data_root", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "2 items (the size of the official set is not published)" in told and "published ones" not in told
 
 
 def test_no_annotations_say_where_they_were_looked_for(tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_subtitles_are_found_beside_the_annotations(tmp_path):
     row = {"question_id": "001-1", "videoID": "abc", "question": "Q?", "options": ["A. x", "B. y"], "answer": "B"}
     (annotations / "test.json").write_text(json.dumps([row, row | {"question_id": "002-1", "videoID": "mute"}]))
     for place in (annotations, annotations / "test.json"):
-        with pytest.raises(DataError, match="unpack the subtitles"):
+        with pytest.raises(DataError, match="put subtitles there"):
             subtitle_folder(place)
     (tmp_path / "subtitle").mkdir()
     (tmp_path / "subtitle" / "abc.srt").write_text(SRT)

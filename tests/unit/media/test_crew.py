@@ -1,5 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+import sys
 import time
 from dataclasses import replace
 
@@ -50,6 +51,12 @@ def test_a_process_makes_room_for_another_after_its_share_of_tasks():
     pids = [pid for _, pid in run(Queue(["pid"] * 6), size=1, tasks_per_process=2)]
     assert len(set(pids)) == 3
     assert all(first == second for first, second in zip(pids[::2], pids[1::2], strict=True))
+
+
+def test_processes_do_not_import_the_program_again():
+    spec = sys.modules["__main__"].__spec__
+    assert dict(run(Queue(["main"]), size=1)) == {"main": "__main__"}
+    assert sys.modules["__main__"].__spec__ is spec
 
 
 def test_a_process_that_grows_too_large_ends_itself():
