@@ -3,7 +3,8 @@
 # Makes videos and a tiny model in code, trains it with GRPO on this machine, and asks it a question. Downloads no data.
 # Everything it makes is under outputs/quickstart; the next run reuses environment, videos, model and cached frames.
 # Arguments are passed on as configuration: bash scripts/quickstart.sh trainer.max_steps=10
-# With --all-kinds as the first, it asks a question of every task instead, under outputs/quickstart_all_kinds.
+# With --all-kinds as the first, it asks a question of every task instead, under outputs/quickstart_all_kinds; with
+# --joint, about videos, images and text, under outputs/quickstart_joint.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,6 +17,11 @@ if [[ ${1:-} == --all-kinds ]]; then
   config=examples/quickstart/all_kinds.yaml
   videos=(--kinds all --train 816 --val 340) model=(--all-kinds)
   warm_up=(--steps 400 --captions 10 --lr 3e-3 --decay)
+elif [[ ${1:-} == --joint ]]; then
+  shift
+  out=outputs/quickstart_joint
+  config=examples/quickstart/joint.yaml
+  videos=(--joint --train 448 --val 140)
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 unset RAY_ADDRESS

@@ -21,8 +21,15 @@ from verl.fsdp.patches import PatchCache
 from verl.fsdp.policy import PolicySettings, TrainingSettings
 from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter
+from verl.models.ulysses import ALONE, SequenceGroup
 from verl.types import (
+    IMAGE_MARK,
+    VIDEO_MARK,
     Experience,
+    ImageClip,
+    ImageMetadata,
+    ImageSpec,
+    MediaClip,
     MediaRef,
     Prompt,
     Record,
@@ -37,10 +44,10 @@ FAR = 1 << 40  # a budget that never binds
 
 
 class MemoryReader:
-    """Clips by key, and how often each was asked for."""
+    """Clips and images by key, and how often each was asked for."""
 
     def __init__(self) -> None:
-        self.clips: dict[str, VideoClip] = {}
+        self.clips: dict[str, MediaClip] = {}
         self._seen: list[str] = []
 
     @property
@@ -51,7 +58,7 @@ class MemoryReader:
     def distinct(self) -> int:
         return len(set(self._seen))
 
-    def load(self, ref: MediaRef) -> VideoClip:
+    def load(self, ref: MediaRef) -> MediaClip:
         self._seen.append(ref.key)
         return self.clips[ref.key]
 
@@ -62,11 +69,18 @@ class MemoryReader:
 class World:
     """An adapter, clips for it, and rows about them."""
 
-    def __init__(self, adapter: ModelAdapter, *, shared_prompt: bool = True, max_bytes: int = FAR) -> None:
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        *,
+        shared_prompt: bool = True,
+        max_bytes: int = FAR,
+        group: SequenceGroup = ALONE,
+    ) -> None:
         self.adapter = adapter
         self.reader = MemoryReader()
         self.patches = PatchCache(self.reader, adapter, max_bytes)
-        self.packer = Packer(adapter, self.patches, shared_prompt)
+        self.packer = Packer(adapter, self.patches, shared_prompt, group)
 
     def clip(self, key: str, *, frames: int = 4, height: int = 64, width: int = 64) -> MediaRef:
         metadata = VideoMetadata(
@@ -90,8 +104,18 @@ class World:
         spec = VideoSpec(fps=2.0, max_frames=frames, min_pixels=1, max_pixels=height * width)
         return MediaRef(path=f"{key}.mp4", spec=spec, key=key, entry=None, metadata=metadata)
 
+    def image(self, key: str, *, height: int = 64, width: int = 64) -> MediaRef:
+        metadata = ImageMetadata(
+            height=height, width=width, source_height=height, source_width=width, orientation=1, resize="test"
+        )
+        pixels = np.random.default_rng(sum(key.encode())).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
+        self.reader.clips[key] = ImageClip(frames=pixels, metadata=metadata)
+        spec = ImageSpec(min_pixels=1, max_pixels=height * width)
+        return MediaRef(path=f"{key}.png", spec=spec, key=key, entry=None, metadata=metadata)
+
     def prompt(self, text: str, *clips: MediaRef) -> Prompt:
-        rendered = self.adapter.render("<video>" * len(clips) + text, len(clips))
+        marks = "".join(VIDEO_MARK if clip.kind == "video" else IMAGE_MARK for clip in clips)
+        rendered = self.adapter.render(marks + text, marks.count(VIDEO_MARK), num_images=marks.count(IMAGE_MARK))
         collapsed = self.adapter.encode(rendered)
         expanded = self.adapter.expand(collapsed, [clip.metadata for clip in clips])
         record = Record(id=text, where=f"test:{text}", problem=text, answer="A", problem_type="open", data_type="video")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws short videos of moving shapes, encodes them as H.264, and writes the questions about them as JSONL.
 
-The same arguments give the same files. Training and validation videos are drawn separately, none is in both.
+The same arguments give the same files. Training and validation videos are drawn separately, none is in both. With
+`--joint` some scenes become a still image, and some a line of text, in place of a video.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from examples.quickstart.all_kinds import ALL_KINDS, MORE_KINDS
-from examples.quickstart.questions import GLYPHS, KINDS, Scene, Shape
+from examples.quickstart.questions import COLOURS, GLYPHS, KINDS, Scene, Shape
+from verl.types import IMAGE_MARK, VIDEO_MARK
 
 KNOWN_KINDS = KINDS | MORE_KINDS
 DRAWING_VERSION = 1  # bump when the same seed gives other pixels or other questions than before
+ONLY_VIDEOS = ("video",)
+# What each row is about, in turns. Answers take turns of four: seven, so that none of these goes with one answer.
+JOINT = ("video", "image", "video", "image", "video", "image", "text")
+STILL_SIZE = 96  # pixels, height and width of an image: more than a frame's, as images can be looked at more closely
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class Recipe:
     val: int = 64
     seed: int = 0
     video: VideoFormat = VideoFormat()
+    media: tuple[str, ...] = ONLY_VIDEOS  # of rows, in turns
     version: int = DRAWING_VERSION
 
 
@@ -68,25 +76,49 @@ def write_dataset(directory: Path, recipe: Recipe) -> bool:
 
 
 def write_split(directory: Path, split: str, count: int, recipe: Recipe) -> Iterator[dict[str, Any]]:
-    """Writes `count` videos below `directory` and yields the row that belongs to each."""
+    """Writes `count` videos, or what else the recipe says, below `directory`; yields the row that belongs to each."""
     turns: Counter[str] = Counter()
     for index in range(count):
         rng = random.Random(f"{recipe.seed}/{split}/{index}")
-        (name,) = rng.choices(list(recipe.kinds), list(recipe.kinds.values()))
-        kind = KNOWN_KINDS[name]
-        scene, answer = kind.draw(rng, turns[name], recipe.video.seconds)
-        turns[name] += 1
-        video = Path("videos") / f"{split}-{index:05d}.mp4"
-        write_video(directory / video, paint(scene, recipe.video), recipe.video.fps)
+        (asked,) = rng.choices(list(recipe.kinds), list(recipe.kinds.values()))
+        kind = KNOWN_KINDS[asked]
+        scene, answer = kind.draw(rng, turns[asked], recipe.video.seconds)
+        turns[asked] += 1
+        name, medium = f"{split}-{index:05d}", recipe.media[index % len(recipe.media)]
         yield {
-            "problem_id": f"{split}-{index:05d}",
+            "problem_id": name,
             "problem": kind.problem,
             "answer": kind.truth(answer),
             "problem_type": kind.problem_type,
-            "data_type": "video",
+            "data_type": medium,
             "options": list(kind.options),
-            "videos": [video.as_posix()],
+            **SHOWN[medium](directory, name, scene, recipe.video, kind.problem),
         }
+
+
+def _as_video(directory: Path, name: str, scene: Scene, video: VideoFormat, problem: str) -> dict[str, Any]:
+    file = Path("videos") / f"{name}.mp4"
+    write_video(directory / file, paint(scene, video), video.fps)
+    return {"videos": [file.as_posix()]}
+
+
+def _as_image(directory: Path, name: str, scene: Scene, video: VideoFormat, problem: str) -> dict[str, Any]:
+    """How the scene begins."""
+    file = Path("images") / f"{name}.png"
+    (directory / file).parent.mkdir(parents=True, exist_ok=True)
+    still = VideoFormat(seconds=1 / video.fps, fps=video.fps, size=STILL_SIZE)
+    Image.fromarray(paint(scene, still)[0]).save(directory / file)
+    return {"problem": problem.replace(VIDEO_MARK, IMAGE_MARK), "images": [file.as_posix()]}
+
+
+def _as_text(directory: Path, name: str, scene: Scene, video: VideoFormat, problem: str) -> dict[str, Any]:
+    """The colours of its shapes."""
+    names = {colour: word for word, colour in COLOURS.items()}
+    seen = ", ".join(names.get(shape.colour, "white") for shape in scene.shapes)
+    return {"problem": f"There is: {seen}.\n" + problem.replace(VIDEO_MARK, "")}
+
+
+SHOWN = {"video": _as_video, "image": _as_image, "text": _as_text}
 
 
 def paint(scene: Scene, video: VideoFormat) -> NDArray[np.uint8]:
@@ -164,9 +196,16 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=256, help="training videos")
     parser.add_argument("--val", type=int, default=64, help="validation videos")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--joint", action="store_true", help="videos, images and text in turns")
     arguments = parser.parse_args()
     directory = arguments.directory
-    recipe = Recipe(kinds=arguments.kinds, train=arguments.train, val=arguments.val, seed=arguments.seed)
+    recipe = Recipe(
+        kinds=arguments.kinds,
+        train=arguments.train,
+        val=arguments.val,
+        seed=arguments.seed,
+        media=JOINT if arguments.joint else ONLY_VIDEOS,
+    )
     written = write_dataset(directory, recipe)
     print(f"videos: {directory} ({'written' if written else 'already there, reused'})")
 

@@ -8,6 +8,8 @@ python -m examples.quickstart.report outputs/quickstart
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -15,6 +17,7 @@ from verl.checkpoint.layout import ACTOR, CheckpointRoot
 from verl.tracking.curve import read_log
 
 ACCURACY = "val/accuracy_reward"
+BY_MODALITY = re.compile(r"val/by_modality/(\w+)/accuracy")
 PHASES = {
     "timing_s/gen": "generate",
     "timing_s/old": "log-probs",
@@ -32,6 +35,7 @@ def table(directory: Path) -> list[str]:
     rows = [
         ("validation accuracy before", f"{validated[0]:.2f}"),
         ("validation accuracy after", f"{validated[-1]:.2f}"),
+        *_modalities(steps.values()),
         ("training steps", str(len(trained))),
     ]
     rows += [(f"seconds per step: {name}", f"{_mean(trained, key):.2f}") for key, name in PHASES.items()]
@@ -49,6 +53,14 @@ def table(directory: Path) -> list[str]:
     ]
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def _modalities(steps: Collection[Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Accuracy by what rows are about, where a run has several kinds."""
+    found = {name: match[1] for row in steps for name in row if (match := BY_MODALITY.fullmatch(name))}
+    values = {kind: [row[name] for row in steps if name in row] for name, kind in found.items()}
+    lines = [(f"validation accuracy, {kind}", f"{of[0]:.2f} to {of[-1]:.2f}") for kind, of in sorted(values.items())]
+    return lines if len(lines) > 1 else []
 
 
 def last_actor(run: Path) -> Path:

@@ -29,11 +29,14 @@ from transformers.video_utils import VideoMetadata
 from examples.quickstart.all_kinds import ALL_KINDS
 from examples.quickstart.captions import QUESTION, caption
 from examples.quickstart.make_model import RECIPE
-from examples.quickstart.make_videos import KNOWN_KINDS, VideoFormat, paint
+from examples.quickstart.make_videos import KNOWN_KINDS, STILL_SIZE, VideoFormat, paint
+from verl.media.image import ImageSource
 from verl.media.source import MediaSource, SourceMode, load
-from verl.types import VideoClip, VideoSpec
+from verl.models.adapter import KINDS, MARK
+from verl.types import VIDEO_MARK, ImageSpec, VideoClip, VideoSpec
 
 VIDEO = VideoSpec(fps=2.0, max_frames=8, min_pixels=64 * 64, max_pixels=64 * 64)  # as in quickstart.yaml
+IMAGE = ImageSpec(min_pixels=STILL_SIZE**2, max_pixels=STILL_SIZE**2)  # as in joint.yaml
 
 Row = Mapping[str, Any]
 Clip = tuple[torch.Tensor, VideoMetadata]
@@ -60,24 +63,27 @@ class FormBatches:
         self.data = data
         self.settings = settings
         self.rng = random.Random(settings.seed)
-        self.clip = functools.cache(read_clip)  # of these videos; 0.1 MB each
+        self.clip, self.image = functools.cache(read_clip), functools.cache(read_image)  # 0.1 MB each
 
     def draw(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Model inputs for one batch, with `labels` [B, P + R] that are -100 outside of the answers."""
-        texts, videos, answers = [], [], []
+        texts, videos, images, answers = [], list[Clip](), list[torch.Tensor](), []
         for place, row in enumerate(self.rng.choices(rows, k=self.settings.batch_size)):
-            clip = self.clip(self.data / row["videos"][0])
+            clips = [self.clip(self.data / path) for path in row.get("videos", ())]
             if place < self.settings.captions:
-                row, clip, answer = self.captioned(clip[1])
+                row, clip, answer = self.captioned(clips[0][1])
+                clips = [clip]
             else:
                 answer = f"<answer>{self.random_answer(row)}</answer>"
             texts.append(self.prompt(row))
-            videos.append(clip)
+            videos += clips
+            images += [self.image(self.data / path) for path in row.get("images", ())]
             answers.append(f"{answer}<|im_end|>")
         batch = self.processor(
             text=[text + answer for text, answer in zip(texts, answers, strict=True)],
-            videos=[frames for frames, _ in videos],
-            video_metadata=[metadata for _, metadata in videos],
+            images=images or None,
+            videos=[frames for frames, _ in videos] or None,
+            video_metadata=[metadata for _, metadata in videos] or None,
             do_resize=False,
             do_sample_frames=False,
             padding=True,
@@ -94,8 +100,9 @@ class FormBatches:
 
     def prompt(self, row: Row) -> str:
         """The chat text that ends where the answer begins."""
-        text = self.template.render(row).replace("<video>", "")
-        content = [{"type": "video"}, {"type": "text", "text": text}]
+        text = self.template.render(row)
+        media = [{"type": KINDS[mark]} for mark in MARK.findall(text)]
+        content = [*media, {"type": "text", "text": MARK.sub("", text)}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     def captioned(self, metadata: VideoMetadata) -> tuple[Row, Clip, str]:
@@ -108,7 +115,8 @@ class FormBatches:
 
     def random_answer(self, row: Row) -> str:
         """A valid answer to this kind of question, drawn without a look at the row's video or answer."""
-        kind = next(kind for kind in KNOWN_KINDS.values() if kind.problem == row["problem"])
+        asked = row["problem"]
+        kind = next(kind for kind in KNOWN_KINDS.values() if asked.endswith(kind.problem.removeprefix(VIDEO_MARK)))
         return kind.draw(self.rng, self.rng.randrange(840), 4.0)[1]
 
 
@@ -122,6 +130,11 @@ def read_clip(path: Path) -> Clip:
         duration=clip.metadata.duration,
     )
     return torch.from_numpy(clip.frames), metadata
+
+
+def read_image(path: Path) -> torch.Tensor:
+    """Pixels [3, H, W] uint8 as training will see them."""
+    return torch.from_numpy(load(ImageSource(IMAGE).ref(path)).frames[0])
 
 
 def warm_up(model: Path, data: Path, output: Path, settings: WarmUp, lessons: type[FormBatches] = FormBatches) -> bool:

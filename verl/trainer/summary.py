@@ -11,17 +11,19 @@ import numpy as np
 from verl.tracking.metrics import Last, Mean, Metrics, spread
 from verl.trainer.drawn import part_means
 from verl.trainer.groups import Group, of_policy, values_of
+from verl.trainer.modality import by_modality
 from verl.types import Experience, Score, Scored, Source, Trajectory
 
 
 def reward_metrics(groups: Sequence[Group]) -> Metrics:
-    """`reward/<part>`, also per task, over the policy's responses that could be scored; `critic/score` over all that
-    are trained on.
+    """`reward/<part>`, also per task and by modality, over the policy's responses that could be scored; `critic/score`
+    over all that are trained on.
     """
     sampled = [row for group in groups for row in of_policy(group)]
     scored = [(row, row.verdict) for row in sampled if isinstance(row.verdict, Score)]
     trained_on = [score for group in groups for score in values_of(_siblings(group))]
-    return part_means("reward", sampled) | spread("critic/score", trained_on) | _per_task(scored)
+    whole = part_means("reward", sampled) | spread("critic/score", trained_on)
+    return whole | _per_task(scored) | by_modality("reward", sampled)
 
 
 def _per_task(scored: Sequence[tuple[Scored, Score]]) -> Metrics:

@@ -15,6 +15,7 @@ from verl.trainer.benchmarks import BenchmarkRunner
 from verl.trainer.clock import Clock
 from verl.trainer.collect import generate_and_score
 from verl.trainer.handles import Rewards, Rollout
+from verl.trainer.modality import by_modality
 from verl.types import Prompt, Score, Scored
 
 
@@ -68,7 +69,7 @@ def _metrics(rows: Sequence[Scored]) -> Metrics:
         ]
         metrics[f"val/{task.replace(' ', '_')}/accuracy"] = Mean(sum(values), len(values))
     lengths = [float(len(row.trajectory.response_ids)) for row in rows]
-    return metrics | spread("val_response_length", lengths)
+    return metrics | by_modality("val", rows) | spread("val_response_length", lengths)
 
 
 def _generation(row: Scored) -> Generation:

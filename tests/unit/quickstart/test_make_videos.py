@@ -9,8 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from examples.quickstart.make_videos import Recipe, VideoFormat, paint, parse_kinds, write_dataset
+from examples.quickstart.make_videos import (
+    JOINT,
+    STILL_SIZE,
+    Recipe,
+    VideoFormat,
+    paint,
+    parse_kinds,
+    write_dataset,
+    write_split,
+)
 from examples.quickstart.questions import COLOURS, KINDS, Scene, Shape
 from tests.world import tiny_rows, tiny_video
 from verl.data.checks import RecordCheck
@@ -21,6 +31,7 @@ from verl.types import VideoSpec
 
 ROOT = Path(__file__).parents[3]
 EVERYTHING = Recipe(kinds=dict.fromkeys(KINDS, 1.0), train=24, val=8)
+JOINT_RECIPE = Recipe(kinds={"colour": 1.0}, media=JOINT)
 EVERY_FRAME = VideoSpec(fps=4, max_frames=16, min_pixels=64 * 64, max_pixels=64 * 64)
 
 
@@ -141,3 +152,20 @@ def test_shares_are_read_and_unknown_kinds_are_named() -> None:
     assert parse_kinds("colour:3,boolean") == {"colour": 3.0, "boolean": 1.0}
     with pytest.raises(argparse.ArgumentTypeError, match="unknown kind 'color'; there are colour"):
         parse_kinds("color:1")
+
+
+def test_a_joint_data_set_shows_the_same_scenes_in_three_ways(tmp_path: Path) -> None:
+    made = list(write_split(tmp_path, "train", 28, JOINT_RECIPE))
+    assert [row["data_type"] for row in made] == list(JOINT) * 4
+    colours = dict(zip("ABCD", COLOURS, strict=True))
+    for row in made:
+        name = colours[row["answer"]]
+        if row["data_type"] == "image":
+            pixels = np.asarray(Image.open(tmp_path / row["images"][0]))
+            assert pixels.shape == (STILL_SIZE, STILL_SIZE, 3)
+            assert (pixels == COLOURS[name]).all(axis=-1).any()
+            assert row["problem"].count("<image>") == 1 and "<video>" not in row["problem"]
+        elif row["data_type"] == "text":
+            assert row["problem"].startswith(f"There is: {name}.") and "<" not in row["problem"]
+    answers = {(row["data_type"], row["answer"]) for row in made}
+    assert len(answers) == 12, "what a row is about says nothing about its answer"

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from examples.quickstart.warm_up import VIDEO, FormBatches, WarmUp
+from examples.quickstart.make_videos import JOINT, Recipe, write_dataset
+from examples.quickstart.warm_up import IMAGE, VIDEO, FormBatches, WarmUp
 from tests.world import tiny_model, tiny_rows
 from verl.config.load import load
-from verl.config.plan import video_spec
+from verl.config.plan import image_spec, video_spec
 from verl.config.trainer import Config
 from verl.data.dataset import PromptDataset, build_dataset
 from verl.models.adapter import load_adapter
 from verl.rewards.router import validate_answer
+from verl.trainer.modality import modality
 
 ROOT = Path(__file__).parents[3]
+JOINT_RECIPE = Recipe(kinds={"colour": 1.0}, train=len(JOINT), val=1, media=JOINT)
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +77,27 @@ def test_the_variant_with_all_kinds_sees_the_same_frames(config: Config) -> None
 
 def test_the_optimizer_steps_once_per_training_step(config: Config) -> None:
     assert config.worker.actor.global_batch_size == config.data.rollout_batch_size
+
+
+def test_the_joint_variant_sees_what_its_warm_up_saw_in_the_same_words(tmp_path: Path) -> None:
+    variant = load([f"config={ROOT / 'examples/quickstart/joint.yaml'}"])
+    assert video_spec(variant.data, VIDEO.align, train=True) == VIDEO
+    for train in (True, False):
+        assert image_spec(variant.data, IMAGE.align, train=train) == IMAGE
+    assert variant.worker.actor.global_batch_size == variant.data.rollout_batch_size
+    tiny_model(tmp_path / "model")
+    write_dataset(tmp_path, JOINT_RECIPE)
+    data = replace(
+        variant.data,
+        train_files=(str(tmp_path / "train.jsonl"),),
+        video_dir=str(tmp_path),
+        image_dir=str(tmp_path),
+        preprocessed_video_dir=None,
+        video_source_mode="realtime_only",
+        format_prompt=str(ROOT / "examples/quickstart/prompt.jinja"),
+    )
+    prompts = build_dataset(data, load_adapter(str(tmp_path / "model")), train=True, check_answer=validate_answer)
+    assert [modality(prompt) for prompt in prompts] == list(JOINT)
+    assert max(len(prompt.ids) for prompt in prompts) <= variant.data.max_prompt_length
+    batches = FormBatches(tmp_path / "model", tmp_path, WarmUp())
+    assert [batches.prompt(prompt.record.fields) for prompt in prompts] == [prompt.text for prompt in prompts]

@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from examples.quickstart.captions import caption
 from examples.quickstart.make_model import make
-from examples.quickstart.make_videos import KNOWN_KINDS, Recipe, write_dataset
+from examples.quickstart.make_videos import JOINT, KNOWN_KINDS, STILL_SIZE, Recipe, write_dataset, write_split
 from examples.quickstart.questions import COLOURS, KINDS
 from examples.quickstart.warm_up import FormBatches, WarmUp, warm_up
 from tests.world import tiny_model, tiny_rows
 
 BRIEF = WarmUp(steps=1, batch_size=2)
+JOINT_RECIPE = Recipe(kinds={"colour": 1.0}, train=7, val=1, media=JOINT)
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,13 @@ def test_a_warm_model_is_reused_until_what_it_came_from_changes(tmp_path: Path) 
     assert not warm_up(cold, data, warm, BRIEF)
     make(cold, seed=1)
     assert warm_up(cold, data, warm, BRIEF)
+
+
+def test_rows_about_images_and_text_are_taught_the_form_too(model: Path, tmp_path: Path) -> None:
+    rows = unanswered(list(write_split(tmp_path, "train", 7, JOINT_RECIPE)))
+    batches = FormBatches(model, tmp_path, WarmUp(batch_size=12))
+    batch = batches.draw(rows)
+    assert len(batch["image_grid_thw"]) + len(batch["video_grid_thw"]) < 12  # some have neither
+    taught = [batches.processor.tokenizer.decode(labels[labels != -100]) for labels in batch["labels"]]
+    assert all(re.fullmatch(r"<answer>[ABCD]</answer><\|im_end\|>", text) for text in taught)
+    assert batches.image(tmp_path / rows[1]["images"][0]).shape == (3, STILL_SIZE, STILL_SIZE)
