@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from examples.quickstart.make_model import build_tiny_qwen3_vl
-from scripts.bench.random_clip import random_clip
+from scripts.bench.random_clip import OneClip
 from verl.fsdp.forward import add_policy_forward, response_logprobs
 from verl.fsdp.packing import Packer
 from verl.fsdp.patches import PatchCache
 from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter, load_adapter, override
-from verl.types import MediaRef, Prompt, Record, Trajectory, VideoClip, VideoSpec
+from verl.types import MediaRef, Prompt, Record, Trajectory
 
 VARIANTS = ("stock", "trimmed", "plain", "shared")  # trimmed: stock, asked for the logits of responses only
 STOCK = ("stock", "trimmed")
@@ -67,24 +67,6 @@ LARGER = {  # 51 million parameters
         "deepstack_visual_indexes": [1, 3, 5],
     },
 }
-
-
-class OneClip:
-    """A reader of random frames."""
-
-    opens = distinct = 1
-
-    def __init__(self) -> None:
-        self.clip = random_clip(FRAMES, HEIGHT, WIDTH)
-        spec = VideoSpec(fps=2.0, max_frames=FRAMES, min_pixels=1, max_pixels=HEIGHT * WIDTH)
-        self.ref = MediaRef(path="random", spec=spec, key="random", entry=None, metadata=self.clip.metadata)
-
-    def load(self, ref: MediaRef) -> VideoClip:
-        """The clip."""
-        return self.clip
-
-    def clear(self) -> None:
-        """Nothing is held."""
 
 
 def main() -> int:
@@ -130,7 +112,7 @@ def measure(variant: str, scratch: Path, *, tiny: bool) -> dict[str, float]:
     adapter = load_adapter(str(scratch / "model"))
     if not tiny:
         override(adapter.config, LARGER)
-    reader = OneClip()
+    reader = OneClip(FRAMES, HEIGHT, WIDTH)
     rows = make_rows(adapter, reader.ref)
     model = build_model(adapter, stock=variant in STOCK)
     patches = PatchCache(reader, adapter, 1 << 40)

@@ -193,7 +193,6 @@ REFUSED = {
     "worker.actor.loss_type": "gspo",
     "worker.actor.padding_free": "false",
     "worker.actor.dynamic_batching": "false",
-    "worker.actor.ulysses_size": "2",
     "worker.actor.fsdp.mp_buffer_dtype": "bf16",
     "worker.ref.strategy": "megatron",
     "worker.ref.fsdp.mp_buffer_dtype": "bf16",

@@ -1,6 +1,9 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""One PPO run on real processes: two policy ranks, two critic ranks, an engine. Two steps, the first a warm-up."""
+"""One PPO run on real processes: two policy ranks, two critic ranks, an engine. Two steps, the first a warm-up.
+
+The two ranks of a model share their rows, a slice of them each.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ PPO = [
     "worker.critic.max_token_len_per_gpu=512",
     "worker.critic.optim.lr=1e-3",
     "worker.actor.global_batch_size=4",
+    "worker.actor.ulysses_size=2",
+    "worker.critic.ulysses_size=2",
     "trainer.critic_warmup=1",
     "trainer.max_steps=2",
     "data.val_files=[]",

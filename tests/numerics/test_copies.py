@@ -23,23 +23,24 @@ from verl.config.model import LoraConfig, OptimConfig
 from verl.errors import ConfigError
 from verl.fsdp import fill
 from verl.fsdp.critic import Critic
-from verl.fsdp.mesh import weight_mesh
+from verl.fsdp.mesh import sequence_group, weight_mesh
 from verl.fsdp.muon import Muon
 from verl.fsdp.policy import Policy
 from verl.models.adapter import load_adapter
 from verl.models.pretrained import SINGLE
 
 CLIP = 0.25  # below the norm of the gradient, so that the norm matters
-TWO_BY_TWO, TWO_BY_ONE = "two by two", "two by one"
+TWO_BY_TWO, TWO_BY_ONE, TWO_HANDS = "two by two", "two by one", "two by two, two hands of two"
 
 
 def new_policy(path: Path, size: int = -1, **settings: Any) -> tuple[Policy, policy_world.World]:
-    made = policy_world.World(load_adapter(str(path)))
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    group = sequence_group(mesh, settings.pop("ulysses_size", 1))
+    made = policy_world.World(load_adapter(str(path)), group=group)
     training = policy_world.training_settings(
         max_grad_norm=CLIP, token_budget=93, optim=OptimConfig(lr=1e-3, **settings.pop("optim", {}))
     )
     fsdp = {"fsdp_size": size, **settings.pop("fsdp", {})}
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     return Policy(made.packer, policy_world.policy_settings(fsdp=fsdp, **settings), training, mesh), made
 
 
@@ -55,7 +56,8 @@ def step(policy: Policy, made: policy_world.World) -> dict[str, Any]:
         }
 
     handle = policy.optimizer.register_step_pre_hook(keep)
-    metrics = policy.update([hands[dist.get_world_size()][dist.get_rank()]], SETTINGS)
+    size = made.packer.group.size  # ranks that share a hand
+    metrics = policy.update([hands[dist.get_world_size() // size][dist.get_rank() // size]], SETTINGS)
     handle.remove()
     return found | {"norm": metrics["actor/grad_norm"].value, "weights": whole_weights(policy)}
 
@@ -100,6 +102,9 @@ def four_ranks(rank: int, path: Path, folder: Path) -> None:
     other, _ = new_policy(path, 2)
     sharded.load(folder / "actor", trained(other))
     assert dict(sharded.local_state(trained(other))) == here
+    sharing = step(*new_policy(path, 2, ulysses_size=2))
+    if rank == 0:
+        torch.save({"loaded": loaded, **sharing}, folder / TWO_HANDS)
     step_muon()
     if rank < 2:  # a process takes seconds to start: two go on
         dist.destroy_process_group()
@@ -180,7 +185,7 @@ def expected(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return {"loaded": loaded, **step(policy, made)}
 
 
-@pytest.mark.parametrize("layout", [TWO_BY_TWO, TWO_BY_ONE])
+@pytest.mark.parametrize("layout", [TWO_BY_TWO, TWO_BY_ONE, TWO_HANDS])
 def test_a_step_is_that_of_one_rank(layout: str, found: Path, expected: dict[str, Any]) -> None:
     of_ranks = torch.load(found / layout)
     assert of_ranks["norm"] == pytest.approx(expected["norm"], rel=1e-5) and expected["norm"] > 2 * CLIP

@@ -59,6 +59,7 @@ AT_LEAST_ONE = (
     "trainer.max_steps",
     "worker.actor.global_batch_size",
     "worker.actor.ppo_epochs",
+    "worker.actor.ulysses_size",
     "worker.actor.optim.max_skipped_steps",
     "worker.actor.max_token_len_per_gpu",
     "worker.actor.micro_batch_size_per_device_for_update",
@@ -185,8 +186,10 @@ def _lengths(config: Config) -> Iterator[str]:
     longest = config.data.max_prompt_length + config.data.max_response_length
     actor, rollout = config.worker.actor, config.worker.rollout
     demand = f"is less than data.max_prompt_length + data.max_response_length = {longest}"
-    if actor.max_token_len_per_gpu is not None and actor.max_token_len_per_gpu < longest:
-        yield f"worker.actor.max_token_len_per_gpu={actor.max_token_len_per_gpu} {demand}"
+    budget, size = actor.max_token_len_per_gpu, actor.ulysses_size
+    if budget is not None and budget * size < longest:
+        shared = f" (times worker.actor.ulysses_size={size})" if size > 1 else ""
+        yield f"worker.actor.max_token_len_per_gpu={budget}{shared} {demand}"
     if rollout.max_model_len is not None and rollout.max_model_len < longest:
         yield f"worker.rollout.max_model_len={rollout.max_model_len} {demand}"
     if not rollout.enable_chunked_prefill and rollout.max_num_batched_tokens < longest:

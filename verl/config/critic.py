@@ -38,7 +38,12 @@ def critic_problems(config: Config) -> Iterator[str]:
             " a step is a whole number of the critic's optimizer steps"
         )
     longest, budget = data.max_prompt_length + data.max_response_length, critic.max_token_len_per_gpu
-    if budget is not None and budget < longest:
+    if critic.ulysses_size != (size := config.worker.actor.ulysses_size):
+        yield (
+            f"worker.critic.ulysses_size={critic.ulysses_size}: the critic reads the rows that the policy's processes"
+            f" hold, and those share them; set it to worker.actor.ulysses_size={size}"
+        )
+    if budget is not None and budget * size < longest:
         yield (
             f"worker.critic.max_token_len_per_gpu={budget} is less than data.max_prompt_length +"
             f" data.max_response_length = {longest}"

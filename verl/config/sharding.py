@@ -14,6 +14,12 @@ from verl.config.trainer import Config
 def sharding_problems(config: Config) -> Iterator[str]:
     """One message for every rule that the keys break."""
     world = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    size = config.worker.actor.ulysses_size
+    if size > 0 and world % size:
+        yield (
+            f"worker.actor.ulysses_size={size} does not divide the {world} devices of"
+            " trainer.nnodes * trainer.n_gpus_per_node"
+        )
     for role in ("actor", "ref", "critic"):
         path = f"worker.{role}.fsdp"
         fsdp: FsdpConfig = read(config, path)

@@ -40,7 +40,6 @@ ONLY: dict[str, Only] = {
     "worker.actor.strategy": _STRATEGY,
     "worker.actor.padding_free": Only(values=(True,), missing="rows are always packed without padding"),
     "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
-    "worker.actor.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available yet"),
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,
     "worker.ref.fsdp.mp_buffer_dtype": _BUFFERS,
@@ -64,7 +63,6 @@ NO_EFFECT: dict[str, str] = {
 CRITIC_ONLY: dict[str, Only] = {
     "worker.critic.strategy": _STRATEGY,
     "worker.critic.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
-    "worker.critic.ulysses_size": Only(values=(1,), missing="sequence parallelism is not available for critics yet"),
     "worker.critic.model.lora.rank": Only(values=(0,), missing="a critic trains all of its weights"),
     "worker.critic.fsdp.mp_buffer_dtype": _BUFFERS,
 }

@@ -25,7 +25,9 @@ class ActorConfig:
     micro_batch_size_per_device_for_experience: int = key(
         16, "full-length responses per log-prob pass, if max_token_len_per_gpu is null"
     )
-    max_token_len_per_gpu: int | None = key(None, "most tokens in one forward pass of one process")
+    max_token_len_per_gpu: int | None = key(
+        None, "most tokens in one forward pass of one process; ulysses_size processes share a row of as many times more"
+    )
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
     clip_ratio_low: float | None = key(
         None, "probability ratios below 1 - this are clipped; null = 0.2, and for cispo no lower bound"
@@ -67,7 +69,9 @@ class ActorConfig:
     )
     padding_free: bool = key(True, "pack rows without padding")
     dynamic_batching: bool = key(True, "fill each forward pass up to the token budget")
-    ulysses_size: int = key(1, "processes that share one sequence")
+    ulysses_size: int = key(
+        1, "processes that share each packed row, a slice of it each; divides their number and the attention heads"
+    )
     use_torch_compile: bool = key(True, "compile the computation of log-probabilities")
     model: ModelConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)
@@ -96,14 +100,16 @@ class CriticConfig:
     micro_batch_size_per_device_for_experience: int = key(
         16, "full-length responses per value pass, if max_token_len_per_gpu is null"
     )
-    max_token_len_per_gpu: int | None = key(None, "most tokens in one forward pass of one process")
+    max_token_len_per_gpu: int | None = key(
+        None, "most tokens in one forward pass of one process; ulysses_size processes share a row of as many times more"
+    )
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
     cliprange_value: float = key(0.5, "values are clipped to this distance from the old ones")
     loss_avg_mode: Literal["token", "seq"] = key("token", "the loss is a mean over tokens, or over responses")
     ppo_epochs: int = key(1, "passes over the rows of a step")
     padding_free: bool = key(False, "pack rows without padding")
     dynamic_batching: bool = key(True, "fill each forward pass up to the token budget")
-    ulysses_size: int = key(1, "processes that share one sequence")
+    ulysses_size: int = key(1, "processes that share each packed row: as many as the actor's")
     model: ModelConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)
     fsdp: FsdpConfig = section(FsdpConfig)

@@ -18,7 +18,7 @@ from verl.fsdp.sampling import Sampling
 from verl.models.adapter import ModelAdapter
 
 _ENTRY = "policy_forward"
-_MAX_LOGITS = 1 << 26  # numbers in one chunk of logits: 256 MiB in float32
+MAX_LOGITS = 1 << 26  # numbers in one chunk of logits: 256 MiB in float32
 
 
 def add_policy_forward(model: nn.Module, adapter: ModelAdapter) -> None:
@@ -27,8 +27,11 @@ def add_policy_forward(model: nn.Module, adapter: ModelAdapter) -> None:
     def policy_forward(
         self: Any, batch: MicroBatch, sampling: Sampling, with_entropy: bool
     ) -> tuple[Tensor, Tensor | None]:
-        hidden = adapter.hidden_states(self, batch.row)[batch.select]  # [T, D]
-        return token_logprobs(hidden, adapter.head(self), batch.targets, sampling, with_entropy=with_entropy)
+        hidden = batch.own_states(adapter.hidden_states(self, batch.row))  # [T, D]
+        logprobs, entropy = token_logprobs(
+            hidden, adapter.head(self), batch.own_targets, sampling, with_entropy=with_entropy
+        )
+        return batch.whole(logprobs), None if entropy is None else batch.whole(entropy)
 
     setattr(model, _ENTRY, MethodType(policy_forward, model))
     if isinstance(model, FSDPModule):
@@ -58,7 +61,7 @@ def token_logprobs(
 
     Chunk by chunk, and recomputed in the backward pass: [T, V] logits never exist.
     """
-    size = max(_MAX_LOGITS // head.shape[0], 1)
+    size = max(MAX_LOGITS // head.shape[0], 1)
     chunks = []
     for states, ids in zip(hidden.split(size), targets.split(size), strict=True):
         arguments = (states, head, ids, sampling, with_entropy)

@@ -19,9 +19,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from verl.errors import AlignmentError, ConfigError, DataError
 from verl.fsdp.patches import PatchCache
+from verl.fsdp.slices import slice_row
 from verl.models.adapter import ModelAdapter, PackedRow
 from verl.models.patches import Patches
 from verl.models.segments import group_segments, plain_segments
+from verl.models.ulysses import ALONE, SequenceGroup
 from verl.types import Floats, MediaRef, Prompt, Trajectory
 
 Bundle: TypeAlias = tuple[int, ...]  # places of rows that go behind one copy of their prompt
@@ -30,7 +32,10 @@ Bin: TypeAlias = tuple[Bundle, ...]  # what one micro-batch holds
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MicroBatch:
-    """Rows that go through the model together. B rows, R the longest response, T response tokens in all."""
+    """Rows that go through the model together. B rows, R the longest response, T response tokens in all.
+
+    Where ranks share rows, `row` is this rank's slice, and the rest is of the whole row, on all of them.
+    """
 
     row: PackedRow
     select: Tensor  # [T] int64: the token of the row whose hidden state predicts the target
@@ -41,6 +46,20 @@ class MicroBatch:
     def to(self, device: torch.device | str) -> MicroBatch:
         """The same micro-batch on another device."""
         return replace(self, row=self.row.to(device), select=self.select.to(device), targets=self.targets.to(device))
+
+    def own_states(self, hidden: Tensor) -> Tensor:
+        """[N, D] of the row -> what this rank predicts its own targets from, all T of them if it is alone."""
+        share = self.row.share
+        return hidden[self.select] if share is None else share.states.deliver(hidden, share.group)
+
+    @property
+    def own_targets(self) -> Tensor:
+        """Those of [T] that this rank predicts."""
+        return self.targets if self.row.share is None else self.row.share.own(self.targets)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """One value per own target -> [T]."""
+        return values if self.row.share is None else self.row.share.whole(values)
 
     @property
     def mask(self) -> Tensor:
@@ -86,15 +105,16 @@ def plan(rows: Sequence[Trajectory], budget: int, *, shared_prompt: bool) -> lis
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Turns planned rows into tensors for one model family."""
+    """Turns planned rows into tensors for one model family: whole ones, or this rank's slices of them."""
 
     adapter: ModelAdapter
     patches: PatchCache
     shared_prompt: bool = True
+    group: SequenceGroup = ALONE  # ranks that share rows; they pack the same ones
 
     def plan(self, rows: Sequence[Trajectory], budget: int) -> list[Bin]:
-        """See `plan`."""
-        return plan(rows, budget, shared_prompt=self.shared_prompt)
+        """See `plan`. The budget is that of one rank."""
+        return plan(rows, budget * self.group.size, shared_prompt=self.shared_prompt)
 
     def pack(self, rows: Sequence[Trajectory], bin_: Bin) -> MicroBatch:
         """The micro-batch of one bin of a plan of `rows`."""
@@ -103,7 +123,7 @@ class Packer:
             prompt = rows[bundle[0]].prompt
             builder.add(prompt, [rows[place].response_ids for place in bundle])
         places = tuple(place for bundle in bin_ for place in bundle)
-        return builder.build(places, shared_prompt=self.shared_prompt)
+        return self._sliced(builder.build(places, shared_prompt=self.shared_prompt))
 
     def num_bytes(self, rows: Sequence[Trajectory], bin_: Bin) -> int:
         """Size of the patches in that micro-batch, each distinct clip once."""
@@ -123,7 +143,12 @@ class Packer:
             slots=(),
             visual_index=torch.zeros(0, dtype=torch.int64),
         )
-        return MicroBatch(row=row, select=one, targets=one, row_lengths=(1,), order=())
+        return self._sliced(MicroBatch(row=row, select=one, targets=one, row_lengths=(1,), order=()))
+
+    def _sliced(self, batch: MicroBatch) -> MicroBatch:
+        if self.group.size == 1:
+            return batch
+        return replace(batch, row=slice_row(batch.row, batch.select, self.group, self.adapter.merge_size))
 
 
 class _RowBuilder:
@@ -144,8 +169,11 @@ class _RowBuilder:
 
     def add(self, prompt: Prompt, responses: Sequence[np.ndarray]) -> None:
         """One prompt and the responses behind it."""
-        positions = self._adapter.positions(prompt.ids, [ref.metadata for ref in prompt.media])
-        self._visual.append(self._length + self._adapter.visual_index(prompt.ids, prompt.grids))
+        try:
+            positions = self._adapter.positions(prompt.ids, [ref.metadata for ref in prompt.media])
+            self._visual.append(self._length + self._adapter.visual_index(prompt.ids, prompt.grids))
+        except AlignmentError as error:
+            raise AlignmentError(f"{prompt.record.where}: {error}") from error
         self._look(prompt)
         self._append(prompt.ids, positions)
         last = self._length - 1  # predicts the first token of every response

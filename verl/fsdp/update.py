@@ -97,7 +97,8 @@ class Updater:
 
     def _denominators(self, rows: Sequence[Experience]) -> Denominators:
         num_tokens = sum(len(row.trajectory.response_ids) for row in rows)
-        counts = torch.tensor([num_tokens, len(rows)], dtype=torch.int64, device=self.passes.device)
+        is_first = self.passes.packer.group.rank == 0  # of the ranks that share these rows: they count once
+        counts = torch.tensor([num_tokens, len(rows)], dtype=torch.int64, device=self.passes.device) * is_first
         dist.all_reduce(counts)
         return Denominators(num_tokens=float(counts[0]), num_sequences=float(counts[1]))
 

@@ -34,8 +34,9 @@ def add_value_forward(model: nn.Module, adapter: ModelAdapter) -> None:
     """Give `model` the method that `response_values` calls, so that sharded weights are gathered for it."""
 
     def value_forward(self: Any, batch: MicroBatch) -> Tensor:
-        hidden = adapter.hidden_states(self, batch.row)[batch.select]  # [T, D]
-        return head_scores(self, hidden).clone()  # a view would lose FSDP's backward hook to an operation in place
+        hidden = batch.own_states(adapter.hidden_states(self, batch.row))  # [T, D]
+        values = batch.whole(head_scores(self, hidden))
+        return values.clone()  # a view would lose FSDP's backward hook to an operation in place
 
     setattr(model, _ENTRY, MethodType(value_forward, model))
     if isinstance(model, FSDPModule):

@@ -32,6 +32,7 @@ from verl.models.flops import Flops, Work, forward_flops
 from verl.models.patches import Patches
 from verl.models.positions import continue_positions
 from verl.models.segments import Segments
+from verl.models.ulysses import Share, check_heads
 from verl.registry import Registry, nearest
 from verl.types import IMAGE_MARK, VIDEO_MARK, Grid, Kind, MediaClip, MediaMetadata, Tokens
 
@@ -59,6 +60,7 @@ class PackedRow:
     media: tuple[Patches, ...]  # distinct clips: each goes through the vision tower once
     slots: tuple[int, ...]  # for every medium of the row, in order of appearance: its index in `media`
     visual_index: Tensor  # [visual tokens] int64, ascending: where in the row the features of the slots go
+    share: Share | None = None  # where ranks share the row: then only `segments` is of the whole row
 
     def to(self, device: torch.device | str) -> PackedRow:
         """The same row on another device."""
@@ -69,6 +71,7 @@ class PackedRow:
             media=tuple(patches.to(device) for patches in self.media),
             slots=self.slots,
             visual_index=self.visual_index.to(device),
+            share=None if self.share is None else self.share.to(device),
         )
 
 
@@ -220,7 +223,7 @@ class ModelAdapter(ABC):
 
     @abstractmethod
     def hidden_states(self, model: PreTrainedModel, row: PackedRow) -> Tensor:
-        """Hidden states [N, D] of a packed row. Each distinct clip goes through the vision tower once."""
+        """Hidden states [N, D] of a packed row, or of its slice. Each distinct clip goes through the tower once."""
 
     @abstractmethod
     def shard_units(self, model: PreTrainedModel) -> list[nn.Module]:
@@ -235,12 +238,17 @@ class ModelAdapter(ABC):
         tower = self.vision_tower(model)
         return [] if tower is None else [part for name, part in tower.named_children() if "merger" in name]
 
+    def check_sequence(self, size: int) -> None:
+        """Whether `size` ranks can share a row. Raises ConfigError."""
+        check_heads(self.config.get_text_config().num_attention_heads, size)
+
     def flops(self, row: PackedRow, num_targets: int) -> Flops:
-        """Operations of a forward pass over `row` that ends in logits for `num_targets` tokens."""
+        """Operations of a forward pass over `row` that ends in logits for `num_targets` tokens; this rank's share."""
         grids = tuple(patches.grid for patches in row.media)
         segments = row.segments
         work = Work(tokens=segments.num_tokens, pairs=segments.num_pairs, targets=num_targets, media=grids)
-        return forward_flops(self.config, work)
+        flops = forward_flops(self.config, work)
+        return flops if row.share is None else flops.with_decoder_over(row.share.group.size)
 
     def head(self, model: PreTrainedModel) -> Tensor:
         """Output projection [V, D]."""

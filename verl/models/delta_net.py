@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -26,6 +27,7 @@ from transformers.utils.import_utils import is_flash_linear_attention_available
 
 from verl.errors import ConfigError
 from verl.models.segments import Segments
+from verl.models.ulysses import SequenceGroup, check_heads, swap_equally, to_tokens
 
 NETS = (dense.Qwen3_5GatedDeltaNet, sparse.Qwen3_5MoeGatedDeltaNet)
 CHUNK = 64  # tokens that transformers' code computes at once; shorter ones are padded
@@ -43,6 +45,16 @@ class Streams(NamedTuple):
     value: Tensor  # [N, heads, value_dim]
     decay: Tensor  # [N, heads] float32: logarithm of what is left of the state
     beta: Tensor  # [N, heads]: how far the state moves towards the token's value
+
+
+class Inputs(NamedTuple):
+    """What tokens bring to a layer, before any of them sees another: of all heads or of some."""
+
+    mixed: Tensor  # [N, channels]: queries, keys and values, before the convolution
+    decay: Tensor  # [N, heads] float32
+    beta: Tensor  # [N, heads]
+    weight: Tensor  # [channels, taps] of the convolution
+    num_keys: int  # heads of queries and keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,39 +196,79 @@ def run_varlen(
 
 def _forward(
     net: Any,
-    hidden_states: Tensor,  # [1, N, D]
+    hidden_states: Tensor,  # [1, N, D], or this rank's slice
     cache_params: object = None,
     attention_mask: Tensor | None = None,
     **options: object,
-) -> Tensor:  # [1, N, D]
+) -> Tensor:  # as `hidden_states`
     segments = options.get("segments")
     if not isinstance(segments, Segments):
         raise ConfigError("packed gated delta nets need segments=; pass them to the language model's forward")
     if cache_params is not None or attention_mask is not None:
         raise ConfigError("packed gated delta nets have neither caches nor masks; set use_cache to false")
     flow = flow_of(segments, net.conv_kernel_size - 1, hidden_states.device)
-    states = hidden_states[0]
-    mixed = _convolve(net, net.in_proj_qkv(states), flow)
-    query, key, value = mixed.split([net.key_dim, net.key_dim, net.value_dim], dim=-1)
-    copies = net.num_v_heads // net.num_k_heads
-    streams = Streams(
-        query=query.unflatten(-1, (-1, net.head_k_dim)).repeat_interleave(copies, dim=1),
-        key=key.unflatten(-1, (-1, net.head_k_dim)).repeat_interleave(copies, dim=1),
-        value=value.unflatten(-1, (-1, net.head_v_dim)),
+    states, group = hidden_states[0], options.get("sequence")
+    inputs = Inputs(
+        mixed=net.in_proj_qkv(states),
         decay=-net.A_log.float().exp() * F.softplus(net.in_proj_a(states).float() + net.dt_bias),
         beta=net.in_proj_b(states).sigmoid(),
+        weight=net.conv1d.weight.squeeze(1),
+        num_keys=net.num_k_heads,
     )
+    if isinstance(group, SequenceGroup):
+        inputs = of_own_heads(net, inputs, group, segments.num_tokens)
+    streams = _streams(net, inputs, flow)
     has_kernel = states.is_cuda and states.dtype != torch.float32 and is_flash_linear_attention_available()
     output = recur(streams, flow, run_varlen if has_kernel else run_padded)
+    if isinstance(group, SequenceGroup):
+        output = to_tokens(group, output[None])[0]
     gate = net.in_proj_z(states).reshape(-1, net.head_v_dim)
     output = net.norm(output.reshape(-1, net.head_v_dim), gate)
     return net.out_proj(output.view(1, len(states), -1))
 
 
-def _convolve(net: Any, inputs: Tensor, flow: Flow) -> Tensor:
+def of_own_heads(net: Any, inputs: Inputs, group: SequenceGroup, num_tokens: int) -> Inputs:
+    """This rank's tokens of all heads -> all tokens of its heads (Ulysses): no head looks at another. Collective.
+
+    Key heads that are too few are repeated, with their part of the convolution.
+    """
+    size, heads = group.size, net.num_v_heads
+    check_heads(heads, size)
+    num_keys = math.lcm(net.num_k_heads, size)
+    keys = torch.arange(num_keys).mul(net.num_k_heads).div(num_keys, rounding_mode="floor").view(size, -1)
+    values = 2 * net.num_k_heads * net.head_k_dim + torch.arange(heads * net.head_v_dim).view(size, -1)
+    queries = (keys[..., None] * net.head_k_dim + torch.arange(net.head_k_dim)).flatten(1)
+    channels = torch.cat([queries, net.key_dim + queries, values], 1).to(inputs.mixed.device)  # [size, own]
+    mixed = swap_equally(inputs.mixed[:, channels].transpose(0, 1), group).flatten(0, 1)
+    both = torch.stack([inputs.decay, inputs.beta.float()], -1).unflatten(1, (size, -1)).transpose(0, 1)
+    decay, beta = swap_equally(both, group).flatten(0, 1)[:num_tokens].unbind(-1)
+    return Inputs(
+        mixed=mixed[:num_tokens],
+        decay=decay,
+        beta=beta.to(inputs.beta.dtype),
+        weight=inputs.weight[channels[group.rank]],
+        num_keys=num_keys // size,
+    )
+
+
+def _streams(net: Any, inputs: Inputs, flow: Flow) -> Streams:
+    """What the recurrence reads, of the heads that `inputs` has."""
+    mixed = _convolve(net, inputs, flow)
+    width, copies = inputs.num_keys * net.head_k_dim, inputs.decay.shape[1] // inputs.num_keys
+    query, key, value = mixed.split([width, width, mixed.shape[1] - 2 * width], dim=-1)
+    return Streams(
+        query=query.unflatten(-1, (-1, net.head_k_dim)).repeat_interleave(copies, dim=1),
+        key=key.unflatten(-1, (-1, net.head_k_dim)).repeat_interleave(copies, dim=1),
+        value=value.unflatten(-1, (-1, net.head_v_dim)),
+        decay=inputs.decay,
+        beta=inputs.beta,
+    )
+
+
+def _convolve(net: Any, inputs: Inputs, flow: Flow) -> Tensor:
     """[N, channels] -> [N, channels]: one call for the row, every segment behind its own past."""
-    room = torch.cat([inputs, inputs.new_zeros(1, inputs.shape[1])])
+    room = torch.cat([inputs.mixed, inputs.mixed.new_zeros(1, inputs.mixed.shape[1])])
     outputs = dense.causal_conv1d_fn(
-        room[flow.halo].t()[None], net.conv1d.weight.squeeze(1), net.conv1d.bias, activation=net.activation
+        room[flow.halo].t()[None], inputs.weight, net.conv1d.bias, activation=net.activation
     )
     return outputs[0].t()[flow.inside]

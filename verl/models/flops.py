@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from verl.types import Grid
@@ -60,6 +60,10 @@ class Flops:
     def of_vision(self) -> float:
         """All of the tower's."""
         return self.vision + self.vision_attention
+
+    def with_decoder_over(self, num_ranks: int) -> Flops:
+        """What one rank does of them when ranks share the row; its part of the clips is its own already."""
+        return replace(self, decoder=self.decoder / num_ranks, attention=self.attention / num_ranks)
 
 
 def forward_flops(config: Any, work: Work) -> Flops:

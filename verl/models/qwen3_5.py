@@ -16,6 +16,7 @@ from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoePreTr
 from verl.models.adapter import ADAPTERS, PackedRow
 from verl.models.delta_net import respect_segments
 from verl.models.qwen3_vl import Qwen3VLAdapter
+from verl.models.ulysses import check_heads
 
 
 class Qwen35MoeForSequenceClassification(GenericForSequenceClassification, Qwen3_5MoePreTrainedModel):
@@ -36,6 +37,11 @@ class Qwen35Adapter(Qwen3VLAdapter):
         """With gated delta nets that stop at the borders of segments."""
         respect_segments(model)
         return model
+
+    def check_sequence(self, size: int) -> None:
+        """Heads of linear attention are shared out too."""
+        super().check_sequence(size)
+        check_heads(self.config.get_text_config().linear_num_value_heads, size)
 
 
 @ADAPTERS.register("qwen3_5_moe")

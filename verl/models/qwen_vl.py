@@ -140,15 +140,15 @@ class QwenVLAdapter(ModelAdapter):
         return {"text_config": register_attention(), "vision_config": vision}
 
     def hidden_states(self, model: PreTrainedModel, row: PackedRow) -> Tensor:
-        """Last hidden states [N, D] of a packed row.
+        """Last hidden states [N, D] of a packed row, or of its slice.
 
         Features go where the prompts' placeholders are, never by token id, for a policy can sample it.
         A row without media runs the tower on a blank at weight zero: ranks must agree on what they gather.
         """
         embeds = model.get_input_embeddings()(row.ids[None])  # [1, N, D]
         deeper: dict[str, Any] = {}
-        if row.media:
-            features, *levels = self._look(model, row.media, row.slots)
+        if row.media or row.share is not None:
+            features, *levels = self._features(model, row)
             if len(features) != len(row.visual_index):
                 raise AlignmentError(
                     f"the row has {len(row.visual_index)} placeholders for {len(features)} vision features"
@@ -156,13 +156,14 @@ class QwenVLAdapter(ModelAdapter):
             embeds = embeds.index_copy(1, row.visual_index, features[None].to(embeds.dtype))
             deeper = self.deeper(row, levels)
         else:
-            levels = self._look(model, (self._blank(row.ids.device),), (0,))
+            levels = [level[0] for level in self._look(model, (self._blank(row.ids.device),))]
             embeds = embeds + 0.0 * torch.stack([level.sum() for level in levels]).sum()
         output = model.model.language_model(
             inputs_embeds=embeds,
             position_ids=row.positions[:, None],
             use_cache=False,
             segments=row.segments,
+            sequence=None if row.share is None else row.share.group,
             **deeper,
         )
         return output.last_hidden_state[0]
@@ -175,13 +176,24 @@ class QwenVLAdapter(ModelAdapter):
         """The tower with its mergers."""
         return model.model.visual
 
-    def _look(self, model: PreTrainedModel, media: Sequence[Patches], slots: Sequence[int]) -> list[Tensor]:
-        """Vision features of the slots' clips, then those of deeper levels: each [visual tokens, D]."""
+    def _features(self, model: PreTrainedModel, row: PackedRow) -> list[Tensor]:
+        """Vision features of the row's placeholders, then those of deeper levels: each [visual tokens, D].
+
+        Of a shared row this rank computes some, for itself and others, and gets those of its slice.
+        """
+        levels = self._look(model, row.media or (self._blank(row.ids.device),))
+        if row.share is None:
+            return [torch.cat([level[slot] for slot in row.slots]) for level in levels]
+        own = torch.cat([torch.cat(list(level)) for level in levels], -1)
+        delivered = row.share.features.deliver(own if row.media else own[:0], row.share.group)
+        return [level.contiguous() for level in delivered.chunk(len(levels), -1)]  # one that is kept keeps no other
+
+    def _look(self, model: PreTrainedModel, media: Sequence[Patches]) -> list[Sequence[Tensor]]:
+        """Vision features, then those of deeper levels: [tokens of the clip, D] of each clip."""
         pixels = torch.cat([clip.normalised(model.model.visual.dtype) for clip in media])
         grids = torch.tensor([clip.grid for clip in media], device=pixels.device)
         seen: Any = model.model.get_video_features(pixels, grids, return_dict=True)
-        levels = (seen.pooler_output, *getattr(seen, "deepstack_features", ()))
-        return [torch.cat([level[slot] for slot in slots]) for level in levels]
+        return [seen.pooler_output, *getattr(seen, "deepstack_features", ())]
 
     def _blank(self, device: torch.device) -> Patches:
         """The smallest clip the tower can read."""

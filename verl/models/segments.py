@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import AttentionInterface
 
 from verl.errors import ConfigError
+from verl.models.ulysses import SequenceGroup, to_heads, to_tokens
 
 ATTENTION_NAME = "verl_segments"
 
@@ -93,6 +94,8 @@ def attention(
 ) -> tuple[Tensor, None]:  # [1, N, heads, head_dim]
     """transformers' attention interface. `options` holds `segments`; `scaling` defaults to head_dim ** -0.5.
 
+    With a SequenceGroup as `sequence` in them, tokens are this rank's slice of a row that `segments` describes whole.
+
     Raises ConfigError for what segments do not express: dropout and sliding windows.
     """
     segments, scaling = options.get("segments"), options.get("scaling")
@@ -100,11 +103,15 @@ def attention(
         raise ConfigError(f"{ATTENTION_NAME} attention needs segments=; pass them to the language model's forward")
     if attention_mask is not None or options.get("dropout") or options.get("sliding_window"):
         raise ConfigError(f"{ATTENTION_NAME} attention has no masks, dropout or sliding window; set them off")
+    group = options.get("sequence")
+    if isinstance(group, SequenceGroup):
+        query, key, value = to_heads(group, segments.num_tokens, (query, key, value))
     if segments.num_tokens != query.shape[2] or query.shape[0] != 1:
         raise ValueError(f"segments of {segments.num_tokens} tokens for queries {tuple(query.shape)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)  # type: ignore[arg-type]
     run = _varlen if query.is_cuda else _sdpa
-    return run(query, key, value, segments, scale), None
+    output = run(query, key, value, segments, scale)
+    return to_tokens(group, output) if isinstance(group, SequenceGroup) else output, None
 
 
 def register_attention() -> str:

@@ -62,9 +62,13 @@ class TextAdapter(ModelAdapter):
         return register_attention()
 
     def hidden_states(self, model: PreTrainedModel, row: PackedRow) -> Tensor:
-        """Last hidden states [N, D] of a packed row."""
+        """Last hidden states [N, D] of a packed row, or of its slice."""
         output = model.model(
-            input_ids=row.ids[None], position_ids=row.positions, use_cache=False, segments=row.segments
+            input_ids=row.ids[None],
+            position_ids=row.positions,
+            use_cache=False,
+            segments=row.segments,
+            sequence=None if row.share is None else row.share.group,
         )
         return output.last_hidden_state[0]
 

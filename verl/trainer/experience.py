@@ -90,7 +90,7 @@ class Assembler:
 
     def _deal(self, groups: Sequence[Sequence[Scored]]) -> Deal[Trajectory]:
         trajectories = [[row.trajectory for row in group] for group in groups if group]
-        return deal(trajectories, self.policy.num_ranks, self._cost)
+        return deal(trajectories, self.policy.num_hands, self._cost)
 
     def _cost(self, rows: Sequence[Trajectory]) -> float:
         """Tokens that a rank runs for these siblings."""

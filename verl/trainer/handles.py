@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from verl.cluster.deal import Deal
 from verl.cluster.group import Watch, WorkerGroup, stream
@@ -21,7 +21,7 @@ class Policy(Protocol):
     """The model that is trained, and its frozen reference, spread over ranks."""
 
     @property
-    def num_ranks(self) -> int:
+    def num_hands(self) -> int:
         """How many hands a deal must have."""
 
     def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
@@ -105,6 +105,12 @@ class _TrainedHandle:
 
     workers: WorkerGroup
     save_model_only: bool = False
+    ulysses_size: int = 1  # neighbours that hold the same hand
+
+    @property
+    def num_hands(self) -> int:
+        """See Policy."""
+        return len(self.workers) // self.ulysses_size
 
     def end_step(self) -> Metrics:
         """See Policy."""
@@ -118,6 +124,11 @@ class _TrainedHandle:
         """See Policy."""
         self.workers.all("load", directory)
 
+    def _each_hand(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call every rank with the arguments of its hand; what the first rank of each hand returns."""
+        calls = [given for given in arguments for _ in range(self.ulysses_size)]
+        return self.workers.each(method, calls)[:: self.ulysses_size]
+
 
 @dataclass(frozen=True, slots=True)
 class CriticHandle(_TrainedHandle):
@@ -125,12 +136,12 @@ class CriticHandle(_TrainedHandle):
 
     def values(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """See Critic."""
-        return dealt.gather(self.workers.each("values", [(hand,) for hand in dealt.hands]))
+        return dealt.gather(self._each_hand("values", [(hand,) for hand in dealt.hands]))
 
     def update(self, steps: Sequence[Deal[Experience]]) -> Metrics:
         """See Critic."""
-        hands = [([step.hands[rank] for step in steps],) for rank in range(len(self.workers))]
-        return merge(self.workers.each("update", hands))
+        hands = [([step.hands[hand] for step in steps],) for hand in range(self.num_hands)]
+        return merge(self._each_hand("update", hands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +154,22 @@ class PolicyHandle(_TrainedHandle):
         Which rank will need which clip is not known yet: what is read is in the memory of its machine for all of them.
         """
         refs = list({ref.key: ref for ref in media}.values())
-        for rank in range(self.num_ranks) if refs else ():
-            self.workers.start(rank, "read_ahead", refs[rank :: self.num_ranks])
-
-    @property
-    def num_ranks(self) -> int:
-        """World size of the policy."""
-        return len(self.workers)
+        num_ranks = len(self.workers)
+        for rank in range(num_ranks) if refs else ():
+            self.workers.start(rank, "read_ahead", refs[rank::num_ranks])
 
     def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """See Policy."""
-        return dealt.gather(self.workers.each("logprobs", [(hand,) for hand in dealt.hands]))
+        return dealt.gather(self._each_hand("logprobs", [(hand,) for hand in dealt.hands]))
 
     def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """See Policy."""
-        return dealt.gather(self.workers.each("ref_logprobs", [(hand,) for hand in dealt.hands]))
+        return dealt.gather(self._each_hand("ref_logprobs", [(hand,) for hand in dealt.hands]))
 
     def update(self, steps: Sequence[Deal[Experience]], kl_coef: float) -> Metrics:
         """See Policy."""
-        hands = [([step.hands[rank] for step in steps], kl_coef) for rank in range(self.num_ranks)]
-        return merge(self.workers.each("update", hands))
+        hands = [([step.hands[hand] for step in steps], kl_coef) for hand in range(self.num_hands)]
+        return merge(self._each_hand("update", hands))
 
     def publish(self, version: int) -> None:
         """See Policy."""

@@ -59,6 +59,7 @@ def rank_fields(config: Config, machines: Machines, rank: int) -> dict[str, Any]
         "timeout_seconds": config.trainer.collective_timeout_seconds,
         "source": model_source(config),
         "shared_prompt": config.worker.actor.packing == "shared_prompt",
+        "ulysses_size": config.worker.actor.ulysses_size,
     }
 
 

@@ -106,6 +106,7 @@ def prepare(config: Config) -> Parts:
     scorer = reward_model_adapter(config.worker.reward.model)
     source = orders.model_source(config)
     adapter = load_adapter(**asdict(source))
+    adapter.check_sequence(config.worker.actor.ulysses_size)
     answer_check = validate_answer if config.worker.reward.reward_function is None else None
     train = build_dataset(config.data, adapter, train=True, check_answer=answer_check)
     has_val = bool(config.data.val_files)
@@ -169,8 +170,9 @@ def resolve_device(config: Config) -> str:
 def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
     """The trainer over running workers."""
     config, clock = parts.config, Clock()
-    policy = PolicyHandle(workers.policy, config.trainer.save_model_only)
-    critic = CriticHandle(workers.critic, config.trainer.save_model_only) if workers.critic is not None else None
+    shape = (config.trainer.save_model_only, config.worker.actor.ulysses_size)
+    policy = PolicyHandle(workers.policy, *shape)
+    critic = CriticHandle(workers.critic, *shape) if workers.critic is not None else None
     rollout = RolloutHandle(workers.rollout, workers.watch)
     kl = _kl_controller(config)
     with_baseline = Needs.GREEDY_BASELINE in parts.advantage.needs

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from verl.checkpoint import sharded
+from verl.fsdp.mesh import sequence_group
 from verl.fsdp.network import Learner, Network
 from verl.fsdp.packing import Packer
 from verl.fsdp.patches import PatchCache
@@ -49,6 +50,7 @@ class RankOrder:
     timeout_seconds: float  # of a collective operation
     source: ModelSource
     shared_prompt: bool
+    ulysses_size: int  # neighbours that share rows
 
 
 class Rank:
@@ -115,8 +117,9 @@ class Rank:
         )
         self._reader = ClipReader()
         self._patches = PatchCache(self._reader, adapter, PATCH_CACHE_BYTES)
-        packer = Packer(adapter=adapter, patches=self._patches, shared_prompt=order.shared_prompt)
-        return packer, init_device_mesh(order.device, (order.world_size,), mesh_dim_names=("dp",))
+        mesh = init_device_mesh(order.device, (order.world_size,), mesh_dim_names=("dp",))
+        group = sequence_group(mesh, order.ulysses_size)
+        return Packer(adapter, self._patches, order.shared_prompt, group), mesh
 
     def _trained(self) -> sharded.Trained:
         return sharded.Trained(self._network.model, self._learner.optimizer, self._learner.schedule)

@@ -46,6 +46,11 @@ def test_a_valid_configuration_breaks_no_rule(valid):
             "worker.rollout.tensor_parallel_size=3 does not divide the 8",
         ),
         (["worker.actor.max_token_len_per_gpu=1023"], "worker.actor.max_token_len_per_gpu=1023 is less than"),
+        (
+            ["worker.actor.max_token_len_per_gpu=511", "worker.actor.ulysses_size=2"],
+            "worker.actor.max_token_len_per_gpu=511 (times worker.actor.ulysses_size=2) is less than",
+        ),
+        (["worker.actor.ulysses_size=0"], "worker.actor.ulysses_size=0: must be at least 1"),
         (["worker.rollout.max_model_len=1023"], "worker.rollout.max_model_len=1023 is less than"),
         (
             ["worker.rollout.max_num_batched_tokens=1023"],
@@ -136,8 +141,8 @@ def test_a_valid_configuration_breaks_no_rule(valid):
         ),
         (["data.mini_rollout_batch_size=0"], "data.mini_rollout_batch_size=0: must be at least 1"),
         (
-            ["worker.actor.ulysses_size=2"],
-            "worker.actor.ulysses_size=2: sequence parallelism is not available yet; set it to 1",
+            ["worker.actor.ulysses_size=3"],
+            "worker.actor.ulysses_size=3 does not divide the 8 devices of",
         ),
     ],
 )
@@ -154,6 +159,7 @@ def test_a_broken_rule_names_the_key_and_its_value(valid, arguments: list[str], 
         ["worker.rollout.max_num_batched_tokens=64", "worker.rollout.enable_chunked_prefill=true"],
         ["worker.actor.model.model_path=org/name-on-a-hub"],
         ["worker.critic.ulysses_size=4", "worker.critic.padding_free=true"],
+        ["worker.actor.max_token_len_per_gpu=512", "worker.actor.ulysses_size=2"],
         ["algorithm.adv_estimator=mine.py:advantage"],
         ["algorithm.gdpo_reward_weights=[1,0.5]"],
         ["worker.actor.loss_type=mine.py:loss"],

@@ -46,7 +46,7 @@ def naive(hidden: Any, head: Any, targets: Any, temperature: float) -> tuple[tor
 def test_logprobs_entropy_and_gradients_are_the_naive_ones(
     inputs: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "_MAX_LOGITS", chunk * VOCABULARY)
+    monkeypatch.setattr(forward, "MAX_LOGITS", chunk * VOCABULARY)
     hidden, head, _ = inputs
     weights = torch.linspace(-1, 1, TOKENS)
 
@@ -62,7 +62,7 @@ def test_logprobs_entropy_and_gradients_are_the_naive_ones(
 
 
 def test_logits_of_all_tokens_never_exist(inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "_MAX_LOGITS", 10 * VOCABULARY)
+    monkeypatch.setattr(forward, "MAX_LOGITS", 10 * VOCABULARY)
     with Largest() as seen:
         logprobs, _ = token_logprobs(*inputs, Sampling())
         logprobs.sum().backward()

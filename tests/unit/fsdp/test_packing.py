@@ -139,6 +139,22 @@ def test_a_clip_that_changed_since_the_prompt_was_made_is_fatal(adapter: ModelAd
         made.packer.pack(found, ((0,),))
 
 
+@pytest.mark.parametrize("kind", ["clip", "image"])
+def test_a_row_with_a_placeholder_too_few_is_named_though_another_has_one_too_many(
+    adapter: ModelAdapter, kind: str
+) -> None:
+    """Placeholders and features of the whole micro-batch are equal in number: the count must be row by row."""
+    made = World(adapter)
+    good = made.prompt("good", made.image("i"), made.clip("v"))
+    short, long = (made.prompt(name, getattr(made, kind)(name)) for name in ("short", "long"))
+    place = int(adapter.visual_index(short.ids, short.grids)[0])
+    short = replace(short, ids=np.delete(short.ids, place))
+    long = replace(long, ids=np.insert(long.ids, place, long.ids[place]))
+    found = [made.rows(prompt, group, [2])[0] for group, prompt in enumerate((good, short, long))]
+    with pytest.raises(AlignmentError, match=r"^test:short: the prompt holds \d+ placeholders for \d+ vision features"):
+        made.packer.pack(found, ((0,), (1,), (2,)))
+
+
 def test_the_size_of_a_micro_batch_is_told_before_it_is_made(adapter: ModelAdapter) -> None:
     made = World(adapter)
     first, second = made.clip("a"), made.clip("b", frames=3)

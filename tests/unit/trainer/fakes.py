@@ -17,7 +17,7 @@ from verl.types import Score, Scored, Source
 @dataclass
 class FakePolicy:
     diary: list = field(default_factory=list)
-    num_ranks: int = 2
+    num_hands: int = 2
     gap: float = 0.0
     kl_coefs: list = field(default_factory=list)
     updates: list = field(default_factory=list)

@@ -161,7 +161,7 @@ def refused(name, *changes, num_steps=10):
 def test_what_a_critic_cannot_do_is_refused_where_there_is_one_and_nowhere_else():
     fitting = "worker.critic.global_batch_size=4"
     assert "worker.critic.global_batch_size=256" in refused("gae")
-    assert "worker.critic.ulysses_size=2" in refused("gae", fitting, "worker.critic.ulysses_size=2")
+    assert "worker.critic.ulysses_size=2: the critic" in refused("gae", fitting, "worker.critic.ulysses_size=2")
     assert "cliprange_value=0.0: must be above 0" in refused("gae", fitting, "worker.critic.cliprange_value=0")
     assert "max_token_len_per_gpu=64 is less" in refused("gae", fitting, "worker.critic.max_token_len_per_gpu=64")
     assert "leaves none of the 10" in refused("gae", fitting, "trainer.critic_warmup=10")

@@ -216,5 +216,5 @@ def test_announced_clips_are_dealt_over_the_ranks_once_each():
             return 2
 
     group = Group()
-    PolicyHandle(group).announce([Ref(f"k{number}") for number in (0, 1, 0, 2)])
+    PolicyHandle(group, ulysses_size=2).announce([Ref(f"k{number}") for number in (0, 1, 0, 2)])
     assert list(group) == [(0, "read_ahead", ["k0", "k2"]), (1, "read_ahead", ["k1"])]
