@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -138,8 +139,8 @@ def answers(output: Path) -> list[tuple[str, str]]:
     return [(name, row["id"]) for name, row in lines if not row["judged"] and not row["notes"]]
 
 
-def wait_for_answers(process: subprocess.Popen, output: Path, count: int) -> None:
-    while process.poll() is None and len(answers(output)) < count:
+def wait_until(process: subprocess.Popen, is_so: Callable[[], bool]) -> None:
+    while process.poll() is None and not is_so():
         time.sleep(0.02)
     assert process.poll() is None
 
@@ -173,11 +174,12 @@ def test_every_benchmark_through_everything_that_goes_wrong(data, judge, monkeyp
 
     log.write_text("")
     process = start(command(data, judge, "torn"), log)
-    wait_for_answers(process, torn, 5)
+    wait_until(process, lambda: len(answers(torn)) >= 5)
     (engine,) = [one for one in psutil.Process(process.pid).children() if "EngineCore" in " ".join(one.cmdline())]
     engine.kill()
-    wait_for_answers(process, torn, len(answers(torn)) + random.randint(3, 20))
-    assert "the engine is dead; starting another one" in log.read_text()
+    wait_until(process, lambda: "the engine is dead; starting another one" in log.read_text())
+    enough = len(answers(torn)) + random.randint(3, 20)
+    wait_until(process, lambda: len(answers(torn)) >= enough)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert results(torn) == {}
