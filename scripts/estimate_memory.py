@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from verl.config.load import load
 from verl.config.trainer import Config
@@ -42,12 +42,23 @@ def parser() -> argparse.ArgumentParser:
     """All flags."""
     flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     flags.add_argument("--model", required=True, help="folder, or name in the Hugging Face cache; weights are not read")
-    flags.add_argument("--gpus", type=int, required=True, help="all of the training")
-    flags.add_argument("--token-budget", type=int, required=True, help="worker.actor.max_token_len_per_gpu")
-    flags.add_argument("--visual-tokens", type=int, help="features of clips and images among them; default: all")
+    flags.add_argument("--gpus", type=_at_least(1), required=True, help="all of the training")
+    flags.add_argument("--token-budget", type=_at_least(1), required=True, help="worker.actor.max_token_len_per_gpu")
+    flags.add_argument(
+        "--visual-tokens", type=_at_least(0), help="features of clips and images among them; default: all"
+    )
     flags.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="a CPU keeps all in float32")
     flags.add_argument("settings", nargs="*", metavar="key=value", help="configuration: worker.actor.* counts")
     return flags
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return number
+
+    return count
 
 
 def plan_of(config: Config, flags: argparse.Namespace) -> MemoryPlan:
@@ -58,7 +69,7 @@ def plan_of(config: Config, flags: argparse.Namespace) -> MemoryPlan:
         model=actor.model,
         fsdp=actor.fsdp,
         optim=actor.optim,
-        num_shards=flags.gpus if size < 1 else size,
+        num_shards=min(size, flags.gpus) if size >= 1 else flags.gpus,
         token_budget=flags.token_budget,
         visual_tokens=flags.token_budget if flags.visual_tokens is None else flags.visual_tokens,
         device=flags.device,
@@ -77,6 +88,7 @@ def table(found: Memory, plan: MemoryPlan) -> list[str]:
         ("activations kept", found.activations),
         ("a block recomputed", found.recomputed),
         ("a chunk of logits", found.logits),
+        ("of these in host memory", found.on_host),
         ("all together, at most", found.total),
     ]
     lines = [f"{name:<36}{size / GIB:>10.2f}" for name, size in parts]

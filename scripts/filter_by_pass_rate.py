@@ -10,15 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sampling import Job, WriterOpener, open_writer, parser, run, write_rows
+from sampling import USAGE_ERROR, Job, WriterOpener, open_writer, parser, run, write_rows
 
-from verl.errors import ConfigError
 from verl.rollout.attempts import Tried, key_of
 
 
 def main(argv: Sequence[str] | None = None, opener: WriterOpener = open_writer) -> int:
     """0: all rows were tried; 1: engine or endpoint failed; 2: bad flags, settings or rows; 130: interrupted."""
-    return run(flags().parse_intermixed_args(argv), finish, opener)
+    given = flags().parse_intermixed_args(argv)
+    if not given.above < given.below:
+        print(f"ConfigError: --above {given.above} --below {given.below}: no rate is between them", file=sys.stderr)
+        return USAGE_ERROR
+    return run(given, finish, opener)
 
 
 def flags() -> argparse.ArgumentParser:
@@ -37,8 +40,6 @@ def rates_path(output_file: Path) -> Path:
 def finish(job: Job, tried: list[Tried]) -> str:
     """The rows that are kept, each with its pass rate, and the rates of all."""
     above, below = job.flags.above, job.flags.below
-    if not above < below:
-        raise ConfigError(f"--above {above} --below {below}: no rate is between them")
     by_key = {row.key: row for row in tried}
     kept, told, unknown = [], [], 0
     for record in job.dataset.records:

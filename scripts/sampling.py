@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from verl.config.checks import split_location
 from verl.config.load import load
 from verl.config.plan import Plan, image_spec, video_spec
 from verl.config.trainer import Config
@@ -39,6 +40,7 @@ from verl.rollout.writers import EngineWriter, Writer
 
 DONE, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 REASONS = 20  # to print
+JUDGING = ("base_url", "model", "tasks", "max_response_chars", "max_tokens", "temperature", "extra_body")
 SLOTS_PER_SEQUENCE = 2  # responses asked for while as many are generated
 
 
@@ -78,11 +80,20 @@ class Job:
         """Read the configuration and the rows as training does. Raises ConfigError or DataError."""
         if bool(flags.base_url) != bool(flags.model):
             raise ConfigError("--base_url and --model belong together")
-        if flags.attempts < 1:
-            raise ConfigError(f"--attempts {flags.attempts}: must be at least 1")
+        for name in ("attempts", "concurrency", "keep"):
+            if getattr(flags, name, 1) < 1:
+                raise ConfigError(f"--{name} {getattr(flags, name)}: must be at least 1")
+        if not isinstance(flags.request_extra, dict):
+            raise ConfigError(f"--request_extra {json.dumps(flags.request_extra)}: must be a JSON object")
         config = load(flags.settings)
         if flags.input_file:
             config = replace(config, data=replace(config.data, train_files=(flags.input_file,)))
+        _check_output(flags.output_file, config.data.train_files)
+        if config.worker.reward.model.model_path is not None and flags.score_part == "overall":
+            raise ConfigError(
+                "--score_part overall: worker.reward.model has a share in it when training, and does not score here;"
+                " take another part, or set worker.reward.model.model_path=null"
+            )
         model = config.worker.actor.model
         if not model.model_path:
             raise ConfigError("worker.actor.model.model_path is not set: its tokenizer and frame sizes make prompts")
@@ -112,8 +123,14 @@ class Job:
         Not the threshold: attempts are kept whatever they score.
         """
         data, reward, flags = self.config.data, self.config.worker.reward, self.flags
-        names = ("prompt_key", "max_prompt_length")
-        files = (data.format_prompt, data.override_chat_template, _file(reward.reward_function))
+        keys = ("prompt", "answer", "image", "video", "options", "problem_type")
+        names = (*(f"{key}_key" for key in keys), "image_dir", "video_dir", "max_prompt_length")
+        files = (
+            data.format_prompt,
+            data.override_chat_template,
+            _file(reward.reward_function),
+            reward.judge.prompt_path if reward.judge.base_url else None,
+        )
         return {
             "writer": f"{flags.base_url} {flags.model}"
             if flags.base_url
@@ -124,6 +141,8 @@ class Job:
             "videos": asdict(video_spec(data, self.adapter.align, train=True)),
             "images": asdict(image_spec(data, self.adapter.align, train=True)),
             "reward": [reward.reward_function, dict(reward.reward_function_kwargs)],
+            "weights": None if reward.reward_function else [reward.accuracy_weight, reward.format_weight],
+            "judge": {name: getattr(reward.judge, name) for name in JUDGING} if reward.judge.base_url else None,
             "files": {file: _digest(Path(file).expanduser()) for file in files if file},
         }
 
@@ -135,6 +154,17 @@ class Job:
 def _file(location: str | None) -> str | None:
     """The file of "path/to/file.py:name"."""
     return location.partition(".py:")[0].removesuffix(".py") + ".py" if location else None
+
+
+def _check_output(output: Path, locations: Sequence[str]) -> None:
+    """Raises ConfigError where writing would change what is read."""
+    for location in locations:
+        source = Path(split_location(location)[0]).expanduser().resolve()
+        if output.resolve() == source or (source.is_dir() and output.resolve().parent in (source, source / "data")):
+            raise ConfigError(
+                f"--output_file {output} is {'in' if source.is_dir() else 'the same file as'} the input {location},"
+                " which must stay as it is; name another place"
+            )
 
 
 def _digest(file: Path) -> str:

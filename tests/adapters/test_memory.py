@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,35 @@ def test_the_command_prints_a_line_for_each_part(library: Library, capsys: pytes
         "activations kept",
         "a block recomputed",
         "a chunk of logits",
+        "of these in host memory",
         "all together, at most",
         "KV cache of an engine, per token",
     ]
     assert main(["--model", str(folder / "nowhere"), "--gpus", "4", "--token-budget", "4096"]) == 2
+
+
+def test_what_waits_in_host_memory_is_not_on_the_device(library: Library) -> None:
+    adapter, stored = library.adapter(WITH_MEDIA[2]), ModelConfig(enable_gradient_checkpointing=False)
+    before = estimate(adapter, plan(device="cuda"))
+    by_fsdp = estimate(adapter, plan(device="cuda", fsdp=FsdpConfig(enable_cpu_offload=True)))
+    assert by_fsdp.on_host == before.weights + before.gradients + before.optimizer == before.total - by_fsdp.total
+    text, vision = adapter.config.text_config, adapter.config.vision_config
+    inputs = 2 * (100 * text.num_hidden_layers * text.hidden_size + 20 * 4 * vision.depth * vision.hidden_size)
+    offloading = {"enable_activation_offload": True}
+    found = estimate(adapter, plan(device="cuda", model=ModelConfig(**offloading)))
+    assert found.on_host == inputs == before.total - found.total
+    assert estimate(adapter, plan(device="cuda", model=replace(stored, **offloading))).on_host == 0
+    assert estimate(adapter, plan(fsdp=FsdpConfig(enable_cpu_offload=True))).on_host == 0  # on a CPU
+
+
+def test_the_command_counts_no_processes_that_are_not_there(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts.estimate_memory import main
+
+    model = ["--model", str(library.folder(WITH_MEDIA[2])), "--token-budget", "4096"]
+    assert main([*model, "--gpus", "2", "worker.actor.fsdp.fsdp_size=8"]) == 0
+    assert "a copy over 2," in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main([*model, "--gpus", "0"])
+    assert "must be at least 1" in capsys.readouterr().err

@@ -144,3 +144,25 @@ def test_what_segments_cannot_express_is_refused() -> None:
         seg.attention(nn.Module(), *inputs, None, segments=seg.plain_segments([5]))
     with pytest.raises(ValueError, match="positive"):
         seg.group_segments([(3, [0])])
+
+
+class OnCuda(Tensor):
+    """A tensor that says so."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize(("dtype", "kernels"), [(torch.bfloat16, 1), (torch.float16, 1), (torch.float32, 0)])
+def test_what_flash_attention_cannot_compute_is_computed_all_the_same(
+    dtype: torch.dtype, kernels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[torch.dtype] = []
+
+    def varlen(query: Tensor, *_: object) -> Tensor:
+        calls.append(query.dtype)
+        return query.transpose(1, 2)
+
+    monkeypatch.setattr(seg, "_varlen", varlen)
+    inputs = [tensor.to(dtype).as_subclass(OnCuda) for tensor in tensors(5, 4, 2)]
+    assert run(inputs, seg.plain_segments([2, 3])).shape == (1, 5, 4, 8)
+    assert len(calls) == kernels

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from verl.algorithms.contract import AdvantageInput, AdvantageOutput, Memory, MetricSum, Needs
 from verl.algorithms.masked import zero_outside
-from verl.errors import ConfigError, ContractError
+from verl.errors import ConfigError, ContractError, VerlError
 from verl.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ class Advantage:
     def compute(self, x: AdvantageInput) -> AdvantageOutput:
         """The function's advantages and returns, 0 outside the mask, in the dtype of the rewards.
 
-        Raises ContractError when a need was not supplied, or the function returns another type, shape, a
+        Raises ContractError when a need was not supplied, or the function raises or returns another type, shape, a
         number that is not finite, or a memory that a checkpoint cannot keep.
         """
         self._check_supplied(x)
-        y = self.function(x)
+        y = self._call(x)
         if not isinstance(y, AdvantageOutput):
             raise ContractError(f"advantage {self.name!r} returned {type(y).__name__}, not an AdvantageOutput")
         return AdvantageOutput(
@@ -46,6 +46,14 @@ class Advantage:
             metrics={**self._group_metrics(x), **y.metrics},
             memory=self._remembered(y.memory),
         )
+
+    def _call(self, x: AdvantageInput) -> object:
+        try:
+            return self.function(x)
+        except VerlError:
+            raise
+        except Exception as error:
+            raise ContractError(f"advantage {self.name!r} raised {type(error).__name__}: {error}") from error
 
     def _check_supplied(self, x: AdvantageInput) -> None:
         parts = [f"score part {name!r}" for name in x.settings.components if name not in x.parts]

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from verl.algorithms.aggregate import aggregate, total
-from verl.algorithms.contract import Average, Denominators, LossInput, LossOutput, MetricSum, TokenLoss
+from verl.algorithms.contract import Average, Denominators, LossInput, LossOutput, MetricSum, Option, TokenLoss
 from verl.algorithms.kl import estimate_kl
 from verl.algorithms.masked import row_means, token_means, zero_outside
 from verl.algorithms.off_policy import blend
@@ -39,6 +40,12 @@ class PolicyLoss:
 
     name: str
     function: LossFunction
+    options: tuple[str, ...] = ()  # numbers that it cannot do without
+
+    def check(self, options: Mapping[str, Option]) -> None:
+        """Raises ConfigError unless `options` have every number that this loss needs."""
+        for name in self.options:
+            _number(options, name)
 
     def compute(self, x: LossInput) -> LossOutput:
         """The function's loss averaged, plus kl_coef times the KL, minus entropy_coef times the entropy.
@@ -80,9 +87,16 @@ def worth_learning(x: LossInput, delta: float) -> Tensor:
 
 def option(x: LossInput, name: str) -> float:
     """A number of one loss. Raises ConfigError when it is not set."""
-    if name not in x.settings.options:
+    return _number(x.settings.options, name)
+
+
+def _number(options: Mapping[str, Option], name: str) -> float:
+    if name not in options:
         raise ConfigError(f"this loss needs worker.actor.loss_options.{name}: it is not set")
-    return float(x.settings.options[name])
+    value = options[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"worker.actor.loss_options.{name}={value}: must be a finite number")
+    return float(value)
 
 
 def _kl_terms(x: LossInput) -> list[_Term]:
@@ -125,11 +139,14 @@ def _means(terms: list[_Term], x: LossInput) -> dict[str, MetricSum]:
 LOSSES: Registry[PolicyLoss] = Registry("policy loss", "verl.algorithms.losses")
 
 
-def loss(*names: str) -> Callable[[LossFunction], PolicyLoss]:
-    """Decorator that makes a function a policy loss, filed under `names`. A user's file needs no name."""
+def loss(*names: str, options: tuple[str, ...] = ()) -> Callable[[LossFunction], PolicyLoss]:
+    """Decorator that makes a function a policy loss, filed under `names`. A user's file needs no name.
+
+    A run without one of the numbers `options` in worker.actor.loss_options does not start.
+    """
 
     def wrap(function: LossFunction) -> PolicyLoss:
-        return LOSSES.register(*names)(PolicyLoss((*names, function.__name__)[0], function))
+        return LOSSES.register(*names)(PolicyLoss((*names, function.__name__)[0], function, options))
 
     return wrap
 

@@ -27,7 +27,8 @@ def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = N
     """Write a folder that `from_pretrained` and vLLM load: safetensors under the hub's names, tied weights once.
 
     `actor` is <checkpoint>/global_step_N/actor. `target` defaults to its huggingface/ folder; `dtype` to the stored
-    one. Raises CheckpointError when a tensor is missing, is left over, or has another shape than the config says.
+    one. Raises CheckpointError when a tensor is missing, is left over, or has another shape than the config says, and
+    when `target` is there and no model: it is replaced as a whole.
 
     Adapters go into the weights of the model that they were trained beside, found at `base` if it has moved, and keep
     that one's type.
@@ -35,14 +36,16 @@ def merge(actor: Path, target: Path | None = None, dtype: torch.dtype | None = N
     files = actor / HUGGINGFACE
     if not (files / "config.json").is_file():
         raise CheckpointError(f"{files} has no config.json; --local_dir must be a checkpoint's actor folder")
+    target = files if target is None else _replaceable(target)
     adapter = load_adapter(str(files))
     shell = adapter.build(torch.float32, meta=True)
     lora = read_lora(actor)
+    if lora is not None and target == base_folder(lora, base).resolve():
+        raise CheckpointError(f"{target} is the model that the adapters were trained beside; name another folder")
     if lora is None:
         wanted = {name: tuple(value.shape) for name, value in _tensors(shell).items()}
         check_shapes(actor, stored_shapes(actor), wanted)
     state = _read(actor, dtype) if lora is None else _with_adapters(shell, actor, lora, base, dtype)
-    target = target or files
     temporary = durable.hidden(target, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +62,21 @@ def export_adapter(actor: Path, target: Path, dtype: torch.dtype | None = None) 
     lora = read_lora(actor)
     if lora is None:
         raise CheckpointError(f"{actor} has no adapters: the run trained whole weights; merge it instead")
+    target = _replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     return write_peft(_read(actor, dtype), lora, target)
+
+
+def _replaceable(target: Path) -> Path:
+    """`target`, absolute. Raises CheckpointError when it holds something, and no model."""
+    target = target.expanduser().resolve()
+    is_model = any((target / name).is_file() for name in ("config.json", "adapter_config.json"))
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_model and not is_empty:
+        raise CheckpointError(
+            f"{target} is there and holds no model; all that is in it would be deleted: name a new folder inside"
+        )
+    return target
 
 
 def _with_adapters(

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+MAX_EXCHANGES = 200
+LEAST_GAIN = 1e-3  # of the difference between two loads
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -60,7 +63,10 @@ class Deal(Generic[T]):
 
 
 def deal(groups: Sequence[Sequence[T]], num_ranks: int, cost: Callable[[Sequence[T]], float]) -> Deal[T]:
-    """Share groups out so that every rank has about the same cost: costliest first, to the least loaded rank."""
+    """Share groups out so that every rank has about the same cost: costliest first, to the least loaded rank.
+
+    Then bundles of the most loaded rank are exchanged for those of others as long as that relieves it.
+    """
     bundles = _bundles(groups, num_ranks)
     flat = [row for group in groups for row in group]
     costs = [cost([flat[place] for place in bundle]) for bundle in bundles]
@@ -72,8 +78,32 @@ def deal(groups: Sequence[Sequence[T]], num_ranks: int, cost: Callable[[Sequence
         taken[rank].append(index)
         if len(taken[rank]) < room:
             heapq.heappush(loads, (load + costs[index], rank))
+    _level(taken, costs)
     places = tuple(tuple(place for index in sorted(indices) for place in bundles[index]) for indices in taken)
     return Deal(tuple(tuple(flat[place] for place in hand) for hand in places), places)
+
+
+def _level(taken: list[list[int]], costs: Sequence[float]) -> None:
+    for _ in range(MAX_EXCHANGES):
+        loads = [sum(costs[index] for index in hand) for hand in taken]
+        most = loads.index(max(loads))
+        for least in sorted(range(len(taken)), key=loads.__getitem__):
+            pair = _exchange(taken[most], taken[least], costs, loads[most] - loads[least])
+            if pair is not None:
+                given, got = pair
+                taken[most][given], taken[least][got] = taken[least][got], taken[most][given]
+                break
+        else:
+            return
+
+
+def _exchange(ours: Sequence[int], theirs: Sequence[int], costs: Sequence[float], gap: float) -> tuple[int, int] | None:
+    """Where in two hands the bundles are whose exchange brings their loads closest together; None where none does."""
+    differences = [
+        (abs(gap - 2 * (costs[i] - costs[j])), a, b) for a, i in enumerate(ours) for b, j in enumerate(theirs)
+    ]
+    left, given, got = min(differences, default=(gap, 0, 0))
+    return (given, got) if left < gap * (1 - LEAST_GAIN) else None
 
 
 def _bundles(groups: Sequence[Sequence[T]], num_ranks: int) -> list[list[int]]:

@@ -54,7 +54,21 @@ class AlgorithmConfig:
     disable_kl: bool = key(False, "train without a reference policy")
     use_kl_loss: bool = key(False, "true: KL is a term of the loss; false: KL is subtracted from the rewards")
     kl_penalty: Literal[
-        "kl", "abs", "mse", "low_var_kl", "k1", "k2", "k3", "kl+", "abs+", "low_var_kl+", "k1+", "k3+", "full"
+        "kl",
+        "abs",
+        "mse",
+        "low_var_kl",
+        "k1",
+        "k2",
+        "k3",
+        "kl+",
+        "abs+",
+        "mse+",
+        "low_var_kl+",
+        "k1+",
+        "k2+",
+        "k3+",
+        "full",
     ] = key("kl", "estimator of the divergence (k1 = kl, k2 = mse, k3 = low_var_kl); with a + the gradient is k2's")
     kl_bias_correction: bool = key(False, "multiply the KL in the loss by the policy's ratio, so it stays unbiased")
     kl_coef: float = key(1e-3, "weight of the KL divergence")

@@ -162,6 +162,12 @@ def _advantage(config: Config) -> Iterator[str]:
         value = getattr(algorithm, name)
         if not 0 <= value <= 1:
             yield f"algorithm.{name}={value}: must be at least 0 and at most 1"
+    rows = config.data.rollout_batch_size * config.worker.rollout.n
+    if algorithm.kl_type == "adaptive" and not algorithm.disable_kl and 0 < algorithm.kl_horizon <= rows / 5:
+        yield (
+            f"algorithm.kl_horizon={algorithm.kl_horizon}: with {rows} responses in a step (data.rollout_batch_size *"
+            f" worker.rollout.n) the adaptive weight could fall to 0 or below in one; it must be above {rows / 5:g}"
+        )
     keys, weights = algorithm.gdpo_reward_keys, algorithm.gdpo_reward_weights
     if weights and len(weights) != len(keys):
         yield (
@@ -173,12 +179,11 @@ def _advantage(config: Config) -> Iterator[str]:
 
 
 def _devices(config: Config) -> Iterator[str]:
-    world = config.trainer.nnodes * config.trainer.n_gpus_per_node
-    size = config.worker.rollout.tensor_parallel_size
-    if config.trainer.device != "cpu" and size > 0 and world % size:
+    each, size = config.trainer.n_gpus_per_node, config.worker.rollout.tensor_parallel_size
+    if config.trainer.device != "cpu" and size > 0 and each % size:
         yield (
-            f"worker.rollout.tensor_parallel_size={size} does not divide the {world} devices of"
-            " trainer.nnodes * trainer.n_gpus_per_node"
+            f"worker.rollout.tensor_parallel_size={size} does not divide the {each} devices of"
+            " trainer.n_gpus_per_node: an engine is on one machine"
         )
 
 

@@ -104,7 +104,22 @@ def _read_file(file: str) -> dict[str, Any]:
         raise ConfigError(f"{file} is not a YAML mapping of sections: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{file} holds a list; a configuration is a mapping with the sections {_names()}")
-    return {str(name): value for name, value in tree.items()}
+    return _spelt(tree, yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader))  # all scalars are text
+
+
+def _spelt(tree: Mapping[Any, Any], written: Any, prefix: str = "") -> dict[str, Any]:
+    """`tree` with numbers as they are `written` where a key is text: YAML takes 0.5_2 for 0.52 and 0012 for 10."""
+    texts = written if isinstance(written, dict) else {}
+    spelt: dict[str, Any] = {}
+    for name, value in tree.items():
+        path, text = f"{prefix}{name}", texts.get(str(name))
+        if isinstance(value, Mapping) and path not in KEYS:
+            spelt[str(name)] = _spelt(value, text, f"{path}.")
+        elif path in KEYS and KEYS[path].is_text and type(value) in (int, float) and isinstance(text, str):
+            spelt[str(name)] = text
+        else:
+            spelt[str(name)] = value
+    return spelt
 
 
 def _parse(text: str) -> dict[str, Any]:

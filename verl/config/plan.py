@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from verl.config.data import DataConfig
 from verl.config.trainer import Config
 from verl.config.worker import CriticConfig
+from verl.errors import ConfigError
 from verl.types import ImageSpec, VideoSpec
 
 # The smallest and largest frame or image, in tokens, when neither its own keys nor the fallbacks are set.
@@ -58,7 +59,12 @@ class Plan:
         device = device or config.trainer.device
         if device == "auto":
             raise ValueError("trainer.device is auto: say which device it turned out to be")
-        servers = world_size // rollout.tensor_parallel_size if device == "cuda" else 1
+        servers, asked = world_size // rollout.tensor_parallel_size if device == "cuda" else 1, rollout.num_servers
+        if device == "cuda" and (asked or 0) > servers:
+            raise ConfigError(
+                f"worker.rollout.num_servers={asked}: {world_size} devices have room for {servers} engines of"
+                f" worker.rollout.tensor_parallel_size={rollout.tensor_parallel_size}; lower it, or set it to null"
+            )
         return cls(
             num_prompts_per_step=data.rollout_batch_size,
             rows_per_step=data.rollout_batch_size * rollout.n,

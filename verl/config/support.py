@@ -29,11 +29,12 @@ class Only:
 
 
 _STRATEGY = Only(values=("fsdp", "fsdp2"), missing="models are spread with FSDP2 only")
+_KL = ("kl", "abs", "mse", "low_var_kl", "k1", "k2", "k3")
 _BUFFERS = Only(values=("fp32",), missing="buffers keep the type that the model gives them")
 
 ONLY: dict[str, Only] = {
     "algorithm.kl_penalty": Only(
-        values=("kl", "abs", "mse", "low_var_kl", "k1", "k2", "k3", "kl+", "abs+", "low_var_kl+", "k1+", "k3+"),
+        values=(*_KL, *(f"{name}+" for name in _KL)),
         missing="the full divergence needs the logits of the reference policy, which nobody keeps",
     ),
     "worker.hybrid_engine": Only(values=(True,), missing="separate training and generation jobs are not available"),

@@ -50,6 +50,7 @@ class Memory:
     activations: int  # kept for the backward pass
     recomputed: int  # the largest block, while the backward pass is in it; 0 without gradient checkpointing
     logits: int  # of one chunk, and their gradients
+    on_host: int  # of all these, what is in host memory instead
     kv_cache_per_token: int  # of an engine, in bf16, all layers and heads
     num_weights: int
     num_trained: int
@@ -58,7 +59,7 @@ class Memory:
     def total(self) -> int:
         """At the most of a training step after the first: all but the engine's."""
         state = self.weights + self.gradients + self.optimizer
-        return state + self.gathered + self.activations + max(self.recomputed, self.logits)
+        return state + self.gathered + self.activations + max(self.recomputed, self.logits) - self.on_host
 
 
 def estimate(adapter: ModelAdapter, plan: MemoryPlan) -> Memory:
@@ -70,10 +71,14 @@ def estimate(adapter: ModelAdapter, plan: MemoryPlan) -> Memory:
     trained = [weight for weight in weights if weight.requires_grad]
     width = blueprint.compute_dtype(plan.device).itemsize
     kept, recomputed = activations(model.config, plan, width)
+    state = {
+        "weights": sum(_shard(weight, plan) * weight.itemsize for weight in weights),
+        "gradients": sum(_shard(weight, plan) * weight.itemsize for weight in trained),
+        "optimizer": _optimizer(model, trained, plan),
+    }
     return Memory(
-        weights=sum(_shard(weight, plan) * weight.itemsize for weight in weights),
-        gradients=sum(_shard(weight, plan) * weight.itemsize for weight in trained),
-        optimizer=_optimizer(model, trained, plan),
+        **state,
+        on_host=_on_host(model.config, plan, sum(state.values()), width),
         gathered=_gathered(model, adapter.shard_units(model), plan, width),
         activations=kept,
         recomputed=recomputed,
@@ -91,17 +96,34 @@ def activations(config: Any, plan: MemoryPlan, width: int) -> tuple[int, int]:
     """
     text, vision = config.get_text_config(), getattr(config, "vision_config", None)
     blocks = [_decoder_block(text, layer, width) * plan.token_budget for layer in range(text.num_hidden_layers)]
-    inputs = len(blocks) * text.hidden_size * width * plan.token_budget
+    inputs = _block_inputs(config, plan, width)
     ends = (2 * width + FLOAT) * text.hidden_size * plan.token_budget  # embeddings, last norm
     if vision is not None:
         patches = plan.visual_tokens * vision.spatial_merge_size**2
         seen = getattr(vision, "embed_dim", None) or vision.hidden_size
         blocks += [_vision_block(vision, seen, width) * patches] * vision.depth
-        inputs += vision.depth * seen * width * patches
         pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         mergers = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
         ends += patches * (pixels * width + mergers * seen * (3 * width + FLOAT))  # patches, mergers
     return (ends + inputs, max(blocks)) if plan.model.enable_gradient_checkpointing else (ends + sum(blocks), 0)
+
+
+def _block_inputs(config: Any, plan: MemoryPlan, width: int) -> int:
+    """Bytes of what every block is given."""
+    text, vision = config.get_text_config(), getattr(config, "vision_config", None)
+    inputs = text.num_hidden_layers * text.hidden_size * plan.token_budget
+    if vision is not None:
+        seen = getattr(vision, "embed_dim", None) or vision.hidden_size
+        inputs += vision.depth * seen * plan.visual_tokens * vision.spatial_merge_size**2
+    return inputs * width
+
+
+def _on_host(config: Any, plan: MemoryPlan, state: int, width: int) -> int:
+    """Of `state` and of what blocks are given, bytes that FSDP2 or activation offload keep in host memory."""
+    if plan.device == "cpu":
+        return 0
+    moves = plan.model.enable_activation_offload and plan.model.enable_gradient_checkpointing
+    return (state if plan.fsdp.enable_cpu_offload else 0) + (_block_inputs(config, plan, width) if moves else 0)
 
 
 def kv_cache_per_token(config: Any, width: int = 2) -> int:

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule
 from verl.config.model import OffloadConfig, OptimConfig
 from verl.fsdp.build import Blueprint, build
 from verl.fsdp.guard import StepGuard
-from verl.fsdp.offload import move_params, present
+from verl.fsdp.offload import present, put_away
 from verl.fsdp.optim import build_optimizer, build_schedule
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.update import Passes, RowsLoss, Updater
@@ -59,7 +59,7 @@ class Network:
         self.model = build(packer.adapter, settings.blueprint, mesh)
         self.passes = Passes(packer=packer, token_budget=settings.token_budget, device=mesh.device_type)
         if self.moves_params:
-            move_params(self.model, "cpu")
+            put_away(self.model)
 
     def weights_present(self) -> AbstractContextManager[None]:
         """Weights are on the device inside; needed around `FullWeights` and checkpoints too."""
@@ -91,9 +91,13 @@ class Network:
         return [found[place] for place in range(len(rows))]
 
     def _reshard(self) -> None:
-        """The root keeps its gathered weights after a forward pass that no backward pass follows."""
-        if isinstance(self.model, FSDPModule):
-            self.model.reshard()
+        """The root keeps its gathered weights after a forward pass that no backward pass follows.
+
+        So does every block without enable_full_shard.
+        """
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
 
 class Learner:

@@ -28,15 +28,20 @@ def move_optimizer(optimizer: Optimizer, device: str) -> None:
 @contextmanager
 def present(model: nn.Module | None, optimizer: Optimizer | None, device: str) -> Iterator[None]:
     """Both are on `device` inside, in host memory outside. None is left alone; on a CPU nothing moves."""
-    if device == "cpu" or (model is None and optimizer is None):
+    if device == "cpu":
         yield
         return
     _move(model, optimizer, device)
     try:
         yield
     finally:
-        _move(model, optimizer, "cpu")
-        torch.cuda.empty_cache()
+        put_away(model, optimizer)
+
+
+def put_away(model: nn.Module | None, optimizer: Optimizer | None = None) -> None:
+    """Move both to host memory and give back what the allocator keeps of this phase: an engine shares the device."""
+    _move(model, optimizer, "cpu")
+    torch.cuda.empty_cache()
 
 
 def _move(model: nn.Module | None, optimizer: Optimizer | None, device: str) -> None:

@@ -21,9 +21,15 @@ from verl.fsdp.muon import Muon, hidden_matrices
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     """The optimizer that `config.strategy` names, over the parameters that are trained.
 
-    Weight decay is for matrices, not for norms and biases, unless `config.decay_vectors`. Raises ConfigError when the
-    strategy needs a package that is not there.
+    Weight decay is for matrices, not for norms and biases, unless `config.decay_vectors`. A state that it loads brings
+    moments, not settings: those are `config`'s. Raises ConfigError when the strategy needs a package that is not there.
     """
+    optimizer = _optimizer(model, config)
+    optimizer.register_load_state_dict_pre_hook(_as_configured)
+    return optimizer
+
+
+def _optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     options: dict[str, Any] = {"lr": config.lr, "betas": config.betas}
     match config.strategy:
@@ -39,6 +45,15 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     return AdamW(_groups(trained, config), fused=trained[0].is_cuda, **options)
 
 
+def _as_configured(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state to load, with the settings that the optimizer was built with; the rate is the schedule's affair."""
+    groups = [
+        {**saved, **{name: value for name, value in own.items() if name not in ("params", "lr", "initial_lr")}}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=False)
+    ]
+    return {**state, "param_groups": [*groups, *state["param_groups"][len(groups) :]]}
+
+
 def _groups(parameters: Sequence[nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
     """Parameter groups with their weight decay; none without a parameter."""
     decayed = [parameter for parameter in parameters if config.decay_vectors or parameter.ndim > 1]
@@ -48,13 +63,26 @@ def _groups(parameters: Sequence[nn.Parameter], config: OptimConfig) -> list[dic
 
 
 class Schedule(LambdaLR):
-    """A learning rate schedule whose state is plain numbers, also where the optimizer keeps its rate in a tensor."""
+    """A learning rate schedule whose state is plain numbers, also where the optimizer keeps its rate in a tensor.
+
+    What it loads is a place: from there on rates follow its own settings.
+    """
 
     def state_dict(self) -> dict[str, Any]:
         """See LambdaLR."""
         rates = ("base_lrs", "_last_lr")
         state = super().state_dict()
         return {**state, **{name: [float(rate) for rate in state[name]] for name in rates}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See LambdaLR. To be called after the optimizer has loaded its own state."""
+        super().load_state_dict({**state_dict, "base_lrs": self.base_lrs})
+        groups, self._last_lr = self.optimizer.param_groups, []
+        for group, base, factor in zip(groups, self.base_lrs, self.lr_lambdas, strict=True):
+            rate, kept = base * factor(self.last_epoch), group["lr"]
+            group["initial_lr"] = base
+            group["lr"] = kept.fill_(rate) if isinstance(kept, torch.Tensor) else rate
+            self._last_lr.append(kept.clone() if isinstance(kept, torch.Tensor) else rate)
 
 
 def build_schedule(optimizer: Optimizer, config: OptimConfig, num_steps: int) -> Schedule:

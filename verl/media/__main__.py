@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except VerlError as error:
+    except (VerlError, OSError) as error:  # such as a full disk, or a directory that is another's
         sys.stderr.write(f"error: {error}\n")
         return 1
 

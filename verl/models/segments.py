@@ -21,6 +21,7 @@ from verl.errors import ConfigError
 from verl.models.ulysses import SequenceGroup, to_heads, to_tokens
 
 ATTENTION_NAME = "verl_segments"
+FLASH = (torch.bfloat16, torch.float16)  # what flash attention computes in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +110,7 @@ def attention(
     if segments.num_tokens != query.shape[2] or query.shape[0] != 1:
         raise ValueError(f"segments of {segments.num_tokens} tokens for queries {tuple(query.shape)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)  # type: ignore[arg-type]
-    run = _varlen if query.is_cuda else _sdpa
+    run = _varlen if query.is_cuda and query.dtype in FLASH else _sdpa
     output = run(query, key, value, segments, scale)
     return to_tokens(group, output) if isinstance(group, SequenceGroup) else output, None
 

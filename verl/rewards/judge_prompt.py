@@ -65,6 +65,7 @@ class JudgeCase:
     options: tuple[str, ...] = ()
     rubric: str = ""
     scale: int | None = None  # None: right or wrong; n: a whole number from 0 to n, as a share of n
+    is_typed: bool = True  # the response is of the form asked for; a judge is not told
 
 
 def question_of(record: Record) -> str:

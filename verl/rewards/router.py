@@ -90,7 +90,9 @@ class Router:
         **weighing: Any,
     ) -> None:
         self._weighing = _weighing(Weighing(), weighing)
-        self._lanes = dict(self._lane(name, dict(settings)) for name, settings in (tasks or {}).items())
+        self._lanes: dict[type[Task[Any]], _Lane] = {}
+        for name, settings in (tasks or {}).items():
+            self._furnish(name, dict(settings))
         self._recent: tuple[Record, Any] | None = None
         self._judge = judge
         self._judged = _judged_tasks(judge)
@@ -113,7 +115,7 @@ class Router:
             if not isinstance(draft, _Draft):
                 verdicts.append(draft)
                 continue
-            grade = draft.outcome if isinstance(draft.outcome, Grade) else _graded(next(judged))
+            grade = draft.outcome if isinstance(draft.outcome, Grade) else _graded(next(judged), draft.outcome)
             verdicts.append(grade if isinstance(grade, NotScorable) else self._weigh(draft, grade))
         return verdicts
 
@@ -175,10 +177,13 @@ class Router:
             found["repetition"] = self._repetition.of(item.response)
         return found
 
-    def _lane(self, problem_type: str, settings: dict[str, Any]) -> tuple[type[Task[Any]], _Lane]:
+    def _furnish(self, problem_type: str, settings: dict[str, Any]) -> None:
+        """Raises ConfigError where another name of the same task has settings already."""
         own = {key: settings.pop(key) for key in [field.name for field in fields(Weighing)] if key in settings}
         task = configure_task(problem_type, settings)
-        return type(task), _Lane(task, _weighing(self._weighing, own))
+        if type(task) in self._lanes:
+            raise ConfigError(f"tasks: {problem_type!r} is the same task under a second name; use one of the two names")
+        self._lanes[type(task)] = _Lane(task, _weighing(self._weighing, own))
 
 
 def validate_answer(record: Record) -> str | None:
@@ -231,10 +236,10 @@ def _truth(task: Task[Any], record: Record) -> Any:
         raise _broken(record, error) from error
 
 
-def _graded(verdict: Verdict) -> Grade | NotScorable:
+def _graded(verdict: Verdict, case: JudgeCase) -> Grade | NotScorable:
     if isinstance(verdict, NotScorable):
         return verdict
-    return Grade(accuracy=verdict.overall, is_readable=True, is_typed=True, parts={"judged": 1.0})
+    return Grade(accuracy=verdict.overall, is_readable=True, is_typed=case.is_typed, parts={"judged": 1.0})
 
 
 def _case(task: Task[Any], candidate: str, truth: Any, record: Record) -> Grade | JudgeCase:

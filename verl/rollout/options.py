@@ -58,6 +58,8 @@ class EngineOptions:
             "max_num_seqs": self.max_num_seqs,
             "max_num_batched_tokens": max(self.max_num_batched_tokens, least_batch),
             "tensor_parallel_size": self.tensor_parallel_size,
+            # Left to itself vLLM starts Ray workers in the placement group of this actor, where every GPU is taken.
+            "distributed_executor_backend": "mp" if self.tensor_parallel_size > 1 else None,
             "enable_chunked_prefill": self.enable_chunked_prefill,
             "enable_prefix_caching": not (on_cpu and _is_hybrid(Path(self.model_path))),
             "enforce_eager": self.enforce_eager or on_cpu,

@@ -25,10 +25,13 @@ _TAG = re.compile(r"<(?=[\s/ta])\s{0,4}+(/?+)\s{0,4}+(think|thought|answer)\s{0,
 _BOX = re.compile(r"\\boxed\s{0,2}\{")
 _BRACE = re.compile(r"[{}]")
 _STATEMENT = re.compile(
-    r"\banswer\*{0,2}\s{0,3}(?:(?:is|would be|should be)\b\s{0,3}[:\uff1a]?|[:=\uff1a])"
-    "|\u7b54\u6848(?:\u662f|\u4e3a|[:\uff1a])",  # Chinese "answer" and "is" or a colon
+    r"\banswer\*{0,2}\s{0,3}(?:(?:is|would be|should be)\b\s{0,3}[:\uff1a]?|[:=\uff1a])(?:\*\*(?=\s))?"
+    "|\u7b54\u6848(?:[\u662f\u4e3a]\\s?[:\uff1a]?|[:\uff1a])",  # Chinese "answer" and "is" or a colon
     re.IGNORECASE,
 )
+
+
+_HEADING = re.compile(r"[#*\s]{0,8}(?:the )?(?:final |correct )?answer(?: is)?[:\uff1a*\s]{0,8}", re.IGNORECASE)
 
 
 class Carrier(Enum):
@@ -160,9 +163,12 @@ def _untagged(region: str, bare_chars: int) -> Answer:
     boxed = next(_boxes(region), None)
     if boxed is not None:
         return Answer(text=boxed.strip(), carrier=Carrier.BOXED)
-    last_line = region[region.rfind("\n") + 1 :]
+    before, _, last_line = region.rpartition("\n")
     ends = [statement.end() for statement in _STATEMENT.finditer(last_line)]
-    if ends and (stated := last_line[ends[-1] :].strip()):
+    stated = last_line[ends[-1] :].strip() if ends else ""
+    if not stated and _HEADING.fullmatch(before.rstrip().rpartition("\n")[2]):
+        stated = last_line.strip()
+    if stated:
         return Answer(text=stated, carrier=Carrier.STATEMENT)
     if region and len(region) <= bare_chars:
         return Answer(text=region, carrier=Carrier.BARE)

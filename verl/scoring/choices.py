@@ -18,17 +18,25 @@ DEFAULT_LETTERS = ascii_uppercase[:14]  # for questions whose options are only i
 _LABEL = re.compile(r"\(?\s?([A-Za-z])\s?[.):\u3001](?:\s+|$)")
 _TIGHT_LABEL = re.compile(r"\(?([A-Za-z])[.):\u3001]\s*")
 _PREFIX = re.compile(
-    r"(?:(?:so|thus|hence|therefore),? )?"
-    r"(?:(?:the|my) )?(?:best |correct |right |final |most likely )*(?:answer|option|choice)\b"
-    r"(?: (?:is|would be|should be)\b)?(?: ?[:=]| -)? ?"
+    r"(?:(?:so|thus|hence|therefore),? )?(?:i (?:think|believe) (?:that )?)?"
+    r"(?:(?:the|my) )?(?:best |correct |right |final |most likely )*(?:answer|option|choice|letter|ans)\b"
+    r"(?: (?:is|must be|would be|should be)\b)?(?: ?[:=]| -)? ?"
     r"|(?:so )?(?:i|we) (?:would |will )?(?:choose|pick|select|go with) "
-    # Chinese: (correct, final) answer or option (is); (I, should) choose
-    "|(?:\u6b63\u786e|\u6700\u7ec8)?(?:\u7b54\u6848|\u9009\u9879)[\u662f\u4e3a]? ?:? ?"
-    "|(?:\u6211|\u5e94)?\u9009(?:\u62e9)? ?:? ?",
+    r"|(?:so )?it(?:'s| is) "
+    # Chinese: (so) (correct, final) answer or option (is); (so) (I, should) choose
+    "|(?:\u6545|\u6240\u4ee5|\u56e0\u6b64)?,? ?"
+    "(?:(?:\u6b63\u786e|\u6700\u7ec8)?(?:\u7b54\u6848|\u9009\u9879)[\u662f\u4e3a]?"
+    "|(?:\u6211|\u5e94\u8be5?)?\u9009(?:\u62e9)?) ?:? ?",
     re.IGNORECASE,
 )
 _LONE = re.compile(r"[(\[{<]?\s?([A-Za-z])\s?[)\]}>]?")
-_VERDICT = re.compile(r"\(?([A-Za-z])\)? is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?")
+_VERDICT = re.compile(
+    r"\(?([A-Za-z])\)? is (?:(?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?|the (?:answer|one))"
+)
+_EMPHASIS = re.compile(r"\*+|`+|(?<!\w)_+|_+(?!\w)")
+_BULLET = re.compile(r"^\s*[-*\u2022] +", re.MULTILINE)
+_LETTER_ALONE = re.compile(r"(?<![\w'])(?:A(?! [a-z])|[B-HJ-Z])(?![\w'])")  # no article, no pronoun
+_TOGETHER = re.compile(r"(?:both )?(.*) are (?:all |both )?(?:correct|right|true)|both (.*)", re.IGNORECASE)
 _REASON = re.compile(r"\(?([A-Z])\)?,? (?:because|since)\b.*")
 _LABELLED = re.compile(r"[(\[]?([A-Za-z])(?:[.):\]\u3001]| -) *(.*)")
 _IN_BRACKETS = re.compile(r"([A-Za-z]) ?\((.*)\)")
@@ -38,7 +46,8 @@ _NEGATION = re.compile(r"(?:is |are |was )?(?:not|never|incorrect|wrong|false)\b
 _SEPARATOR = re.compile(r"[\s,;/|&+.:()\[\]]+|\b(?:or|and|maybe|perhaps)\b", re.IGNORECASE)
 _JOIN = re.compile(r"(?:or|and)\b|[/|&,;]", re.IGNORECASE)
 _PREFIX_OF_SEVERAL = re.compile(
-    r"(?:the )?(?:correct |right |final )*(?:answers|options|choices|answer|option)(?: are| is)?(?: ?[:=])? ",
+    r"(?:the )?(?:correct |right |final )*(?:answers|options|choices|answer|option)(?: are| is)?(?: ?[:=])? "
+    "|(?:\u7b54\u6848|\u9009\u9879)[\u662f\u4e3a]? ?:? ?|\u9009(?:\u62e9)? ?:? ?",  # Chinese, as above
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[A-Z]{2,26}")
@@ -68,11 +77,12 @@ class Options:
 
     def pick(self, answer: str) -> str | None:
         """The letter `answer` picks; None when it is outside the grammar or picks none or several."""
-        text = normalize(unwrap(answer)) if len(answer) <= MAX_CHARS else ""
+        text = normalize(_letter_first(unwrap(answer))) if len(answer) <= MAX_CHARS else ""
         if not 0 < len(text) <= MAX_CHARS:
             return None
         for _ in range(MAX_PREFIXES):
-            letter = self._read(unwrap(text)) or self._read(unwrap(text).strip("*_` "))
+            bare = unwrap(text)
+            letter = self._read(bare) or self._read(_EMPHASIS.sub("", bare).strip())
             prefix = _PREFIX.match(text)
             if letter or prefix is None:
                 return letter
@@ -86,10 +96,13 @@ class Options:
         """
         if letter := self.pick(answer):
             return frozenset(letter)
-        lines = [line for line in answer.splitlines() if line.strip()] if len(answer) <= MAX_CHARS else []
-        text = normalize(unwrap(";".join(lines)))
+        lines = _BULLET.sub("", answer).splitlines() if len(answer) <= MAX_CHARS else []
+        text = normalize(unwrap(";".join(line for line in lines if line.strip())))
+        text = text.rstrip(".!\u3002 ")
         text = text[1:-1] if text.startswith("[") and text.endswith("]") else text
         text = _PREFIX_OF_SEVERAL.sub("", text, count=1) if _PREFIX_OF_SEVERAL.match(text) else text
+        if together := _TOGETHER.fullmatch(text):
+            text = together[1] or together[2]
         for parts in (list(text) if _RUN.fullmatch(text) else [], _labelled_parts(text), _BETWEEN.split(text)):
             letters = [self.pick(part) for part in parts[: len(self.texts) + 1] if part]
             found = frozenset(letter for letter in letters if letter)
@@ -156,6 +169,14 @@ class Options:
             if found and letter and self._is_text_of(letter, found[text_at]):
                 return letter
         return None
+
+
+def _letter_first(text: str) -> str:
+    """A letter alone on the first line is the label of what the next lines say."""
+    first, _, rest = text.partition("\n")
+    lone = _LONE.fullmatch(unwrap(first.strip()).rstrip(".,:;! ")) if rest.strip() else None
+    is_label = lone is not None and all(other[0] == lone[1] for other in _LETTER_ALONE.finditer(rest))
+    return f"{lone[1]}. {rest}" if lone and is_label else text
 
 
 def _plain(text: str) -> str:

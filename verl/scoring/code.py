@@ -23,6 +23,7 @@ MAX_TESTS = 200
 MEMORY_MIB = 512
 
 _FENCE = re.compile(r"```[A-Za-z0-9_+-]{0,20}[ \t]*\n")
+_CLOSED_AND_OPENED = re.compile(r"\n```[ \t]*\n(?:[^`]|`(?!``))*+```[A-Za-z0-9_+-]{0,20}[ \t]*\n")
 _GROUPS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": list}
 
 
@@ -75,10 +76,13 @@ def passed(source: str, tests: HiddenTests, seconds: float) -> list[bool] | Fail
 
 
 def unfence(text: str) -> str:
-    """What stands between the first and the last Markdown fence, or `text` when it is not fenced."""
+    """What the first of several Markdown fences holds, or the only one up to the last mark; `text` without one."""
     opened = _FENCE.search(text)
     end = text.rfind("```")
-    return text[opened.end() : end] if opened and end >= opened.end() else text
+    if not opened or end < opened.end():
+        return text
+    body = text[opened.end() : end]
+    return body[: body.index("\n```") + 1] if _CLOSED_AND_OPENED.search(body) else body
 
 
 @cache

@@ -54,12 +54,9 @@ def rouge(candidate: str, reference: str) -> float:
     Equals the package rouge_score on English. What the candidate has past 1,024 words or 8,192 characters counts as
     words that match nothing.
     """
-    matched = _matched_chars(candidate)
-    ours, theirs = words(candidate[:matched]), _reference(reference)
+    (ours, total), theirs = _candidate(candidate), _reference(reference)
     if not ours or not theirs:
         return 0.0
-    total = len(ours) + sum(1 for _ in _TOKEN.finditer(candidate, matched))
-    ours = [_stem(word) for word in ours[:MAX_MATCHED_WORDS]]
     scores = [_f1(_shared(ours, theirs), total, len(theirs))]
     if len(theirs) > 1:
         pairs = (list(pairwise(side)) for side in (ours, theirs))
@@ -76,13 +73,27 @@ def word_accuracy(candidate: str, reference: str) -> float:
     """
     if len(candidate) > 20 * len(reference) + 2_000:
         return 0.0
-    ours, theirs = (normalize(text).casefold() for text in (candidate, reference))
+    ours, theirs = _folded(candidate), normalize(reference).casefold()
     is_unspaced = _HAS_UNSPACED.search(theirs) is not None
     left: Sequence[str] = ours.replace(" ", "") if is_unspaced else ours.split()
     right: Sequence[str] = theirs.replace(" ", "") if is_unspaced else theirs.split()
     if not right or len(left) > 2 * len(right) + 64:
         return 0.0
     return max(0.0, 1 - Levenshtein.distance(left, right) / len(right))
+
+
+@lru_cache(maxsize=1)  # the same for all references
+def _candidate(text: str) -> tuple[tuple[str, ...], int]:
+    """The words that are matched, and the number of all."""
+    matched = _matched_chars(text)
+    ours = words(text[:matched])
+    total = len(ours) + sum(1 for _ in _TOKEN.finditer(text, matched))
+    return tuple(_stem(word) for word in ours[:MAX_MATCHED_WORDS]), total
+
+
+@lru_cache(maxsize=1)
+def _folded(text: str) -> str:
+    return normalize(text).casefold()
 
 
 def _matched_chars(text: str) -> int:

@@ -22,7 +22,7 @@ class Preference(Enum):
 
 _NOUN = r"(?:response|answer|assistant|model|output|option|candidate)"
 _NUMBER = r"(?:1|2|a|b|one|two)"
-_LABEL = rf"(?:the )?(?:{_NOUN} ?(?:#|number )?\(?{_NUMBER}\)?|(?:first|second)(?: (?:one|{_NOUN}))?)"
+_LABEL = rf"(?:the )?(?:{_NOUN}[ -]?(?:#|number )?\(?{_NUMBER}\)?|(?:first|second)(?: (?:one|{_NOUN}))?)"
 _HOW = r"(?:(?:clearly|much|slightly|significantly|far|overall|definitely|obviously) )*"
 _BEST = rf"{_HOW}(?:the )?{_HOW}(?:better|best|preferred|superior|stronger|winner)(?: (?:one|{_NOUN}))?(?: overall)?"
 _OTHER = rf"(?P<other>{_LABEL}|the other(?: (?:one|{_NOUN}))?)"
@@ -36,11 +36,12 @@ _PREFIX = re.compile(
 )
 _BOTH = rf"(?:(?:both|the two|two)(?: {_NOUN}s)?|they|{_LABEL} and {_LABEL})"
 _TIE = re.compile(
-    r"(?:it'?s |it is )?(?:a |an )?(?:tie|draw)|\[*c\]*|equal(?:ly (?:good|bad))?|same"
+    r"(?:it'?s |it is )?(?:a |an )?(?:tie|draw)|tied|\[*c\]*|equal(?:ly (?:good|bad))?|(?:the )?same"
     r"|no (?:clear )?(?:difference|preference)"
     rf"|{_BOTH} (?:are|is) (?:(?:about|roughly) )?(?:equal(?:ly (?:good|bad|correct|wrong))?|the same|tied)"
     rf"|neither(?: {_NOUN}| one)? is better"
 )
+_EMPHASIS = str.maketrans("_", " ", "*`")
 _SECOND = re.compile(rf"\b(?:second|2|b|two)\b|{_NOUN}(?:2|b)\b")
 
 
@@ -50,7 +51,7 @@ def read_preference(source: object) -> Preference | None:
         source = str(source)
     if not isinstance(source, str) or len(source) > MAX_CHARS:
         return None
-    text = normalize(unwrap(source)).casefold().rstrip(".! ")
+    text = normalize(unwrap(source)).translate(_EMPHASIS).casefold().rstrip(".! ")
     text = unwrap(_PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text)
     if _TIE.fullmatch(text):
         return Preference.TIE

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from verl.scoring.objects import MAX_CHARS, read_number, read_value
-from verl.scoring.text import normalize
+from verl.scoring.text import normalize, unwrap
 
 MAX_PHRASE_CHARS = 128
 MAX_SPANS = 1_000
@@ -20,11 +20,15 @@ POINT_WIDTH = 0.5  # seconds given to an instant, so that it can be hit
 Span: TypeAlias = tuple[float, float]
 
 _TIME = re.compile(
-    r"(?<![\w.:])(?:(?:(\d{1,2}):)?(\d{1,3}):)?(\d{1,15}(?:\.\d{1,15})?)(?![\d:])"
-    r"(?=\s?(?:s|secs?|seconds?)\b|\W|$)",
+    r"(?<![A-Za-z0-9_.:])(?:(?:(\d{1,2}):)?(\d{1,3}):)?(\d{1,15}(?:\.\d{1,15})?)(?![\d:])"
+    r"(?=\s?(?:s|secs?|seconds?)\b|\s?\u79d2|\W|$)",
     re.IGNORECASE,
 )
-_OTHER_UNIT = re.compile(r"\d\s?(?:m|mins?|minutes?|h|hours?|ms|frames?|%)(?!\w)|\bframes?\b", re.IGNORECASE)
+# Chinese, at last: minute, hour, frame
+_OTHER_UNIT = re.compile(
+    r"\d\s?(?:m|min\w*|h|hrs?|hours?|ms|frames?|%)(?!\w)|\bframes?\b|\d\s?[\u5206\u65f6\u5e27]|\u5c0f\u65f6",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +51,11 @@ def read_spans(source: object, *, allow_points: bool = False) -> SpanReading | N
     text = source.strip()
     if len(text) > MAX_CHARS:
         return None
-    if "{" in text or text.startswith("["):
-        value, is_whole = read_value(text)
-        return _from_json(value, allow_points, is_object=is_whole)
-    return _from_json(_phrase(text), allow_points, is_object=False)
+    text = unwrap(text) if text.startswith("\\boxed") else text
+    value, is_whole = read_value(text)
+    if value is None and "{" not in text:
+        value = _phrase(text)
+    return _from_json(value, allow_points, is_object=is_whole)
 
 
 def temporal_iou(prediction: Sequence[Span], truth: Sequence[Span]) -> float:

@@ -59,7 +59,7 @@ class Collector:
         `max_rounds` do not give enough groups; the groups found so far stay in the surplus.
         """
         self.rollout.drain_stats()
-        drawn = Drawn(filter=self.filter)
+        drawn = Drawn(filter=self.filter, version=step - 1)
         for attempt in count():
             missing = self.num_prompts - len(self.surplus)
             if missing <= 0 or (attempt and self.filter is None):
@@ -82,8 +82,12 @@ class Collector:
         return surplus.to_json(self.surplus, self.prompts.row_of)
 
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Go on with this surplus; the loader must have been restored."""
-        self.surplus = surplus.from_json(state, self.prompts.prompt_of)
+        """Go on with this surplus; the loader must have been restored.
+
+        Groups without the baseline that the estimator needs, which another one left, are dropped.
+        """
+        groups = surplus.from_json(state, self.prompts.prompt_of)
+        self.surplus = [group for group in groups if self._is_complete(group)]
 
     def _draw(self, least: int) -> list[Prompt]:
         """At least so many prompts, in whole batches of the loader."""

@@ -31,7 +31,6 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:False",  # CUDA IPC cannot export expandable segments
-    "CUDA_DEVICE_MAX_CONNECTIONS": "1",
 }
 
 

@@ -68,7 +68,9 @@ def check_critic(config: Config, advantage: Advantage, policy: ModelAdapter, num
         raise ConfigError("\n".join(problems))
     source = critic_source(config)
     if source.model_path != policy.model_path:
-        _check_family(load_adapter(source.model_path, tokenizer_path=source.tokenizer_path), policy)
+        critic = load_adapter(source.model_path, tokenizer_path=source.tokenizer_path)
+        _check_family(critic, policy)
+        critic.check_sequence(config.worker.actor.ulysses_size)
 
 
 def _check_family(critic: ModelAdapter, policy: ModelAdapter) -> None:

@@ -37,6 +37,7 @@ class Drawn:
     """Rounds of one step so far."""
 
     filter: GroupFilter | None = None
+    version: int = 0  # of the weights that the engines have
     rounds: int = 0
     groups: tuple[Group, ...] = ()  # all of them
     dropped: tuple[Group, ...] = ()  # those among them that are not trained on
@@ -73,7 +74,7 @@ class Drawn:
             "groups/no_signal_share": Mean(no_signal, len(self.groups)),
             "reward/not_scorable": Sum(sum(isinstance(row.verdict, NotScorable) for row in rows)),
             "rollout/truncated_share": Mean(sum(row.trajectory.truncated for row in sampled), len(sampled)),
-            "rollout/weight_lag": Max(_weight_lag(trained)),
+            "rollout/weight_lag": Max(_weight_lag(trained, self.version)),
         }
         return metrics | self._filter_metrics(sampled) | self._baseline_metrics() | self._mix_metrics(trained)
 
@@ -126,7 +127,7 @@ def part_means(prefix: str, rows: Sequence[Scored]) -> Metrics:
     return metrics
 
 
-def _weight_lag(rows: Sequence[Scored]) -> int:
-    """Versions between the newest and the oldest weights that wrote a response of this step."""
+def _weight_lag(rows: Sequence[Scored], newest: int) -> int:
+    """Versions between the newest weights and the oldest ones that wrote a response of this step."""
     versions = [row.trajectory.weight_version for row in of_policy(rows)]
-    return max(versions, default=0) - min(versions, default=0)
+    return max(newest, *versions) - min(versions) if versions else 0

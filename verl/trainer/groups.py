@@ -43,6 +43,7 @@ def value_of(score: Score, key: str) -> float:
         raise ContractError(
             f"the score has no part {key!r}{nearest(key, score.parts)} (parts: {', '.join(score.parts) or 'none'});"
             " have the reward function return it, or set algorithm.filter_key to one of them or to overall"
+            " (worker.rollout.mix_policy_accuracy_threshold needs 'accuracy')"
         )
     return score.parts[key]
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -123,11 +123,12 @@ class Trainer:
     def _step(self, state: TrainState) -> TrainState:
         score: float | None = None
         with self.clock("step"):
-            groups, drawn = self._collect(state)
-            self.rollout.sleep()
+            kl = self.kl.state() if self.kl is not None else {}
             kl_coef = self.kl.coef if self.kl is not None else 0.0  # of this step; assembling teaches the controller
-            deals, weighed = self.assembler.assemble(groups)
-            metrics = merge([drawn, weighed, self._update(state.step, deals, kl_coef)])
+            groups, deals, gathered = self._gather(state)
+            if self.kl is not None and not self.schedule.teaches_policy(state.step):
+                self.kl.restore(kl)  # a policy that stands still says nothing about its weight
+            metrics = merge([gathered, self._update(state.step, deals, kl_coef)])
             self._publish(state.step)
             if self.validator is not None and self.schedule.validates(state.step):
                 score, validated = self.validator.validate(state.step)
@@ -137,18 +138,37 @@ class Trainer:
         self._log(state.step, groups, _rows(deals), metrics)
         return state
 
-    def _collect(self, state: TrainState) -> tuple[list[Group], Metrics]:
-        """Bad data or a broken plug-in ends the run, but not before what earlier steps learned is saved."""
-        place, surplus = self.loader.state(), list(self.collector.surplus)
+    def _gather(self, state: TrainState) -> tuple[list[Group], list[Deal[Experience]], Metrics]:
+        """What the step trains on. Bad data, a broken plug-in or a step without anything to learn from ends the run,
+        but not before what earlier steps learned is saved.
+        """
+        go_back = self._bookmark()
         try:
-            return self.collector.collect(state.step)
+            groups, drawn = self.collector.collect(state.step)
+            self.rollout.sleep()
+            deals, weighed = self.assembler.assemble(groups)
         except (DataError, ContractError, NoSignal):
             learned = replace(state, step=state.step - 1)
             if learned.step > 0 and not self.schedule.saves(learned.step):
-                self.loader.restore(place)
-                self.collector.surplus = surplus
+                go_back()
                 self._save(learned)
             raise
+        return groups, deals, merge([drawn, weighed])
+
+    def _bookmark(self) -> Callable[[], None]:
+        """What brings everything back to where it is now that gathering a step's rows moves."""
+        place, surplus, memory = self.loader.state(), list(self.collector.surplus), dict(self.assembler.memory)
+        kl = self.kl.state() if self.kl is not None else {}
+
+        def go_back() -> None:
+            self.loader.restore(place)
+            self.collector.surplus = surplus
+            self.assembler.memory.clear()
+            self.assembler.memory.update(memory)
+            if self.kl is not None:
+                self.kl.restore(kl)
+
+        return go_back
 
     def _update(self, step: int, deals: Sequence[Deal[Experience]], kl_coef: float) -> Metrics:
         parts: list[Metrics] = []

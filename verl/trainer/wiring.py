@@ -99,7 +99,7 @@ def prepare(config: Config) -> Parts:
     device = resolve_device(config)
     advantage = find_advantage(config.algorithm.adv_estimator)
     _check_needs(advantage, config)
-    find_loss(config.worker.actor.loss_type)
+    find_loss(config.worker.actor.loss_type).check(config.worker.actor.loss_options)
     correction = orders.correction(config)
     reward = load_reward(config.worker.reward)
     check_judge(config.worker.reward.judge)
@@ -148,6 +148,10 @@ def _check_needs(advantage: Advantage, config: Config) -> None:
         raise ConfigError(
             f"algorithm.adv_estimator={name} reads the parts of the scores, which a KL penalty in the rewards does not"
             " reach; set algorithm.use_kl_loss=true for KL in the loss, or algorithm.disable_kl=true"
+        )
+    if Needs.COMPONENTS in advantage.needs and not config.algorithm.gdpo_reward_keys:
+        raise ConfigError(
+            f"algorithm.gdpo_reward_keys is empty: algorithm.adv_estimator={name} reads parts of the scores; name them"
         )
     compares = config.worker.rollout.n > 1 or Needs.GREEDY_BASELINE in advantage.needs
     if config.algorithm.online_filtering and config.algorithm.filter_mode == "variance" and not compares:

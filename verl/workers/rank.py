@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,12 @@ class Rank:
         return metrics
 
     def save(self, folder: Path, model_only: bool) -> None:
-        """This rank's part of a checkpoint."""
-        with self._learner.state_present():
+        """This rank's part of a checkpoint, from the memory it is in: engines may be awake, and need the device.
+
+        An optimizer that never stepped makes its state here, which must be where it steps.
+        """
+        learner = self._learner
+        with nullcontext() if learner.optimizer.state else learner.state_present():
             sharded.save(folder, self._trained(), model_only=model_only)
         dist.barrier()
 

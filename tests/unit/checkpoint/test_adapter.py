@@ -135,6 +135,13 @@ def test_a_base_that_moved_is_found_and_another_one_refused(saved: Saved, tmp_pa
         merge(actor, tmp_path / "merged", base=moved)
 
 
+def test_the_base_is_not_replaced_by_what_is_merged(saved: Saved) -> None:
+    before = weights_digest(saved.model)
+    with pytest.raises(CheckpointError, match="trained beside; name another folder"):
+        merge(saved.actor, saved.model)
+    assert weights_digest(saved.model) == before
+
+
 def test_adapters_for_other_layers_are_refused(saved: Saved, tmp_path: Path) -> None:
     actor, other = tmp_path / "actor", world.tiny_model(tmp_path / "other", "qwen3")
     shutil.copytree(saved.actor, actor)

@@ -101,3 +101,14 @@ def test_what_training_overrode_is_in_the_config(tmp_path: Path) -> None:
     assert after["text_config"] == {**before["text_config"], "rms_norm_eps": 0.5}
     assert after["vision_config"] == before["vision_config"]
     assert not list((tmp_path / "huggingface").glob("*.safetensors*"))
+
+
+def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "actor" / "huggingface").mkdir(parents=True)
+    (tmp_path / "actor" / "huggingface" / "config.json").write_text("{}")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    for target in (tmp_path, tmp_path / "actor", tmp_path / "thesis"):
+        with pytest.raises(CheckpointError, match="holds no model; all that is in it would be deleted"):
+            merge(tmp_path / "actor", target)
+    assert (tmp_path / "thesis" / "thesis.tex").exists()

@@ -1,5 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,13 @@ def test_costs_are_balanced():
     rows = number([[cost] for cost in (100, 1, 1, 1, 98, 1, 1, 1)])
     hands = deal(rows, 2, total).hands
     assert abs(total(hands[0]) - total(hands[1])) <= 4
+
+
+def test_what_the_greedy_deal_leaves_uneven_is_exchanged():
+    lengths = np.random.default_rng(0).lognormal(7, 1, 256)
+    hands = deal(number([[length] for length in lengths]), 8, total).hands
+    assert max(map(total, hands)) <= 1.001 * sum(lengths) / 8
+    assert {len(hand) for hand in hands} == {32}
 
 
 def test_a_single_group_is_cut_into_runs_of_siblings():

@@ -45,6 +45,10 @@ def test_a_valid_configuration_breaks_no_rule(valid):
             ["worker.rollout.tensor_parallel_size=3"],
             "worker.rollout.tensor_parallel_size=3 does not divide the 8",
         ),
+        (
+            ["worker.rollout.tensor_parallel_size=16", "trainer.nnodes=2"],
+            "worker.rollout.tensor_parallel_size=16 does not divide the 8 devices of trainer.n_gpus_per_node",
+        ),
         (["worker.actor.max_token_len_per_gpu=1023"], "worker.actor.max_token_len_per_gpu=1023 is less than"),
         (
             ["worker.actor.max_token_len_per_gpu=511", "worker.actor.ulysses_size=2"],

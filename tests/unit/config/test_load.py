@@ -140,6 +140,14 @@ def test_text_is_taken_as_written(word: str):
     assert load([f"trainer.experiment_name={word}"]).trainer.experiment_name == word
 
 
+@pytest.mark.parametrize("word", ["0012", "2026_01_02", "1e3", "0.5_2", "0x1F", "12:30:45"])
+def test_text_in_a_file_is_taken_as_written(tmp_path, word: str):
+    text = f"trainer:\n  experiment_name: {word}\nalgorithm.rollout_correction.rollout_is_threshold: {word}\n"
+    config = load([write(tmp_path, text)])
+    assert config.trainer.experiment_name == config.algorithm.rollout_correction.rollout_is_threshold == word
+    assert load([write(tmp_path, to_yaml(config))]) == config
+
+
 def test_null_is_null_and_quotes_are_taken_off():
     assert load(["data.image_dir=null"]).data.image_dir is None
     assert load(["data.image_dir='null'"]).data.image_dir == "null"

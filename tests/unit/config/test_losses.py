@@ -6,8 +6,10 @@ import pytest
 
 from verl.algorithms.contract import OffPolicySettings
 from verl.algorithms.correction import Bounds, Correction, Rejection
+from verl.config.checks import _advantage
 from verl.config.load import load
 from verl.config.losses import loss_problems
+from verl.config.support import unsupported
 from verl.errors import ConfigError
 from verl.trainer.orders import correction, loss_settings
 
@@ -86,3 +88,17 @@ def test_a_correction_is_read_and_is_off_by_default(tmp_path) -> None:
     )
     with pytest.raises(ConfigError, match="is no bound"):
         correction(load(["algorithm.rollout_correction.rollout_is_threshold=high"]))
+
+
+@pytest.mark.parametrize("name", ["k1", "k2", "k3", "kl", "abs", "mse", "low_var_kl"])
+def test_every_estimator_has_a_straight_through_variant(name: str) -> None:
+    config = load([f"algorithm.kl_penalty={name}+"])
+    assert config.algorithm.kl_penalty == f"{name}+" and list(unsupported(config)) == []
+
+
+def test_an_adaptive_weight_cannot_change_its_sign() -> None:
+    keys = ["data.rollout_batch_size=64", "worker.rollout.n=8", "worker.actor.global_batch_size=64"]
+    (found,) = _advantage(load([*keys, "algorithm.kl_type=adaptive", "algorithm.kl_horizon=102.4"]))
+    assert "kl_horizon=102.4" in found and "must be above 102.4" in found
+    assert list(_advantage(load([*keys, "algorithm.kl_type=adaptive", "algorithm.kl_horizon=103"]))) == []
+    assert list(_advantage(load([*keys, "algorithm.kl_horizon=10"]))) == []

@@ -5,6 +5,7 @@ import pytest
 from verl.config.load import load
 from verl.config.plan import Plan, image_spec, num_training_steps, video_spec
 from verl.config.trainer import Config
+from verl.errors import ConfigError
 
 
 def test_a_plan_counts_prompts_responses_and_updates():
@@ -36,6 +37,12 @@ def test_the_token_budget_falls_back_to_full_length_rows():
 )
 def test_engines_fill_the_devices_unless_counted(arguments: list[str], device: str | None, num_servers: int):
     assert Plan.of(load(arguments), 8, device).num_servers == num_servers
+
+
+def test_more_engines_than_devices_are_refused():
+    arguments = ["worker.rollout.num_servers=3", "worker.rollout.tensor_parallel_size=2"]
+    with pytest.raises(ConfigError, match="num_servers=3: 4 devices have room for 2 engines"):
+        Plan.of(load(arguments), 4, "cuda")
 
 
 def test_auto_is_no_device_to_plan_for():

@@ -7,6 +7,8 @@ Moments go to a device that does not exist. Modules refuse that: of weights it i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,12 +23,14 @@ from torch.optim import AdamW
 
 from tests import policy_world, world
 from verl.algorithms.contract import LossSettings
+from verl.checkpoint import sharded
 from verl.config.model import FsdpConfig, ModelConfig, OffloadConfig
 from verl.fsdp import activations, offload
 from verl.fsdp.build import Blueprint
 from verl.fsdp.network import Learner, Network, NetworkSettings
 from verl.fsdp.policy import Policy
 from verl.models.adapter import load_adapter
+from verl.workers.rank import Rank
 
 DEVICE = "cuda:0"
 
@@ -87,6 +91,42 @@ def test_weights_and_moments_are_on_the_device_only_while_they_are_needed(
         assert places(made) == ("cpu", "cpu")
         with made._network.weights_present():
             assert places(made) == (inside[0], "cpu")
+
+
+@pytest.mark.parametrize(("device", "times"), [(DEVICE, 2), ("cpu", 0)])
+def test_what_a_phase_used_is_given_back_where_nothing_moves_too(
+    device: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[None] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(None))
+    with offload.present(None, None, device):
+        assert not emptied
+    with pytest.raises(ZeroDivisionError), offload.present(None, None, device):
+        raise ZeroDivisionError
+    assert len(emptied) == times
+
+
+@pytest.mark.parametrize(("stepped", "moves"), [(True, False), (False, True)])
+def test_a_checkpoint_is_written_from_where_things_are(
+    stepped: bool, moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    inside: list[None] = []
+
+    @contextmanager
+    def present() -> Iterator[None]:
+        inside.append(None)
+        yield
+        inside.clear()
+
+    state = {0: {}} if stepped else {}
+    rank: Any = object.__new__(Rank)
+    rank._learner = SimpleNamespace(optimizer=SimpleNamespace(state=state), schedule=None, state_present=present)
+    rank._network = SimpleNamespace(model=None)
+    monkeypatch.setattr(sharded, "save", lambda *_, **__: seen.append(bool(inside)))
+    monkeypatch.setattr(dist, "barrier", lambda: None)
+    rank.save(Path("nowhere"), False)
+    assert seen == [moves]
 
 
 @pytest.fixture(scope="module")

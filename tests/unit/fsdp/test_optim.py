@@ -88,6 +88,34 @@ def test_a_rate_is_a_number_wherever_the_optimizer_keeps_it(strategy: str) -> No
     assert [float(group["lr"]) for group in optimizer.param_groups] == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_resumed_run_keeps_moments_and_place_and_takes_its_settings_from_the_configuration(strategy: str) -> None:
+    def made(**keys: Any) -> Any:
+        model = nn.Linear(2, 2)
+        config = OptimConfig(strategy=strategy, lr_scheduler_type="linear", **keys)
+        optimizer = build_optimizer(model, config)
+        return model, optimizer, build_schedule(optimizer, config, 10)
+
+    model, optimizer, schedule = made(lr=0.5, weight_decay=0.1)
+    for _ in range(4):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step(), schedule.step()
+    again = {"same": made(lr=0.5, weight_decay=0.1), "other": made(lr=0.25, weight_decay=0.0, betas=(0.8, 0.9))}
+    for _, resumed, place in again.values():
+        resumed.load_state_dict(optimizer.state_dict())
+        place.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    _, same, place = again["same"]
+    assert place.state_dict() == schedule.state_dict()
+    assert [float(group["lr"]) for group in same.param_groups] == schedule.state_dict()["_last_lr"]
+    _, other, place = again["other"]
+    assert [float(group["lr"]) for group in other.param_groups] == pytest.approx([0.25 * 0.6] * 2)
+    assert {group["weight_decay"] for group in other.param_groups} == {0.0}
+    assert {tuple(group["betas"]) for group in other.param_groups} == {(0.8, 0.9)}
+    place.step()
+    assert place.get_last_lr() == pytest.approx([0.25 * 0.5] * 2)
+    assert len(other.state) == len(optimizer.state) > 0
+
+
 def test_without_torchao_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao.optim", None)
     with pytest.raises(ConfigError, match=r"pip install 'verl\[adamw8bit\]'"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from tests import policy_world, world
 from tests.policy_world import World, experience
@@ -71,6 +72,13 @@ def test_a_frozen_copy_agrees_and_has_no_gradients(model_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in copy.model.parameters())
     for left, right in zip(copy.logprobs(some_rows(made)), policy.logprobs(some_rows(made)), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("enable_full_shard", [True, False])
+def test_no_gathered_weights_stay_after_a_pass_without_gradients(model_path: Path, enable_full_shard: bool) -> None:
+    policy, made = new_policy(model_path, fsdp={"enable_full_shard": enable_full_shard})
+    policy.logprobs(some_rows(made))
+    assert all(isinstance(weight, DTensor) for weight in policy.model.parameters())
 
 
 def frozen_settings(policy: Policy) -> Any:

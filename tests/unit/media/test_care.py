@@ -1,6 +1,7 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -204,3 +205,9 @@ def test_the_command_recodes(cache, entries, capsys):
     assert main(["recode", str(cache.root), "--codec", "raw"]) == 1
     assert "1 could not be read" in capsys.readouterr().out
     assert entries[1].stat().st_size == before
+
+
+def test_what_the_system_refuses_is_said_and_no_traceback(cache, entries, monkeypatch, capsys):
+    monkeypatch.setattr(ClipCache, "recode", lambda self, path: os.open(path / "below a file", os.O_RDONLY))
+    assert main(["recode", str(cache.root), "--codec", "zrow"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

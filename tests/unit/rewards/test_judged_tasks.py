@@ -98,6 +98,7 @@ def test_a_description_is_graded_and_so_is_a_row_with_a_rubric(score: Say, endpo
 def test_a_preference_in_prose_is_judged_and_a_plain_one_is_not(score: Say, endpoint: FakeEndpoint) -> None:
     verdicts = score(row("preference", "Response 1"), "Response 2", "I go for the former, which is good")
     assert [verdict.parts["accuracy"] for verdict in verdicts if isinstance(verdict, Score)] == [0.0, 1.0]
+    assert [verdict.parts["format"] for verdict in verdicts if isinstance(verdict, Score)] == [1.0, 0.5]
     assert endpoint.data()["references"] == ["response 1"]
     assert len(endpoint.asked) == 1
 

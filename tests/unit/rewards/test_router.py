@@ -129,6 +129,7 @@ def test_weights_and_format_policy_are_settings() -> None:
         {"tasks": {"math": {"second": 1}}},
         {"tasks": {"math": {"seconds": 0}}},
         {"tasks": {"math": {"format_policy": "x"}}},
+        {"tasks": {"open-ended": {}, "video description": {"format_weight": 0.0}}},
         {"overlong_penalty": {"max_length": 10}},
         {"overlong_penalty": {"max_length": 10, "buffer": 20}},
         {"repetition_penalty": {"ngrams": 3}},

@@ -63,6 +63,12 @@ def test_only_an_engine_that_shares_its_gpu_sleeps(tmp_path, device, colocated, 
     assert (arguments["enable_sleep_mode"], arguments["enforce_eager"]) == (sleeps, eager)
 
 
+@pytest.mark.parametrize(("size", "executor"), [(1, None), (2, "mp")])
+def test_an_engine_on_several_gpus_never_leaves_its_workers_to_ray(tmp_path, size, executor):
+    arguments = options(tmp_path, device="cuda", tensor_parallel_size=size).arguments()
+    assert arguments["distributed_executor_backend"] == executor
+
+
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (64, 64), (65, 128), (512, 512)])
 def test_an_engine_that_is_sent_adapters_has_room_for_them(tmp_path, rank, room):
     arguments = options(tmp_path, device="cuda", lora_rank=rank, lora_sees=True).arguments()

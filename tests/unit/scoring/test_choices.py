@@ -45,6 +45,16 @@ FOUR = ("A. a dog", "B. a red car", "C. a blue bus", "D. nothing")
         "a red car",
         "Red car.",
         "the answer is a red car",
+        "**B.** a red car",
+        "**B**: a red car",
+        "B is the answer.",
+        "It is B",
+        "I think the answer is B",
+        "Ans: B",
+        "B\n\nThe car is red.",
+        "\u300cB\u300d",
+        "\u6545\u9009\uff1aB",
+        "\u5e94\u8be5\u9009B",
     ],
 )
 def test_one_pick_is_understood(answer: str) -> None:
@@ -63,6 +73,9 @@ def test_one_pick_is_understood(answer: str) -> None:
         "A B",
         "AB",
         "A\nB",
+        "A\n\nActually B",
+        "A\nThe car (B) is there too",
+        "**A** or **B**",
         "A. B. C. D.",
         "A. or B",
         "A (or B)",
@@ -123,3 +136,11 @@ def test_letters_reach_as_far_as_the_options() -> None:
     assert Options.of(["one", "two"]).pick("C") is None
     assert Options.of([]).pick("N") == "N"
     assert Options.of([]).pick("O") is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["- A\n- C", "* A. a dog\n* C. a blue bus", "Both A and C", "Both A and C are correct.", "AC\u3002", "\u9009AC"],
+)
+def test_several_picks_are_understood(answer: str) -> None:
+    assert Options.of(FOUR).pick_all(answer) == {"A", "C"}

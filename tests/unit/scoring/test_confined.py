@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from verl.errors import WorkerError
-from verl.scoring.code import HiddenTests, passed, read_tests
+from verl.scoring.code import HiddenTests, passed, read_tests, unfence
 from verl.scoring.confined.process import Confined, Failure, Limits
 
 RUN = "verl.scoring.confined.python:run"
@@ -189,3 +189,17 @@ def test_each_test_counts_on_its_own() -> None:
     assert tests is not None
     assert passed("def f(x): return x / x * x", tests, 2.0) == [True, False, False]
     assert passed("def f(x): return [x]", tests, 2.0) == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("x = 1", "x = 1"),
+        ("```python\nx = 1\n```", "x = 1\n"),
+        ("Here:\n```py\nx = 1\n```\nTry it:\n```python\nprint(x)\n```\n", "x = 1\n"),
+        ('```python\nx = """\n```\n"""\n```', 'x = """\n```\n"""\n'),
+        ("```python\nx = 1", "```python\nx = 1"),
+    ],
+)
+def test_the_first_fence_holds_the_program(text: str, source: str) -> None:
+    assert unfence(text) == source

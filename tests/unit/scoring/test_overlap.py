@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from verl.scoring import overlap
 from verl.scoring.overlap import rouge, word_accuracy, words
 
 SCORER = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
@@ -88,3 +89,15 @@ def test_padding_past_the_words_that_are_matched_still_costs() -> None:
 )
 def test_word_accuracy(candidate: str, reference: str, accuracy: float) -> None:
     assert word_accuracy(candidate, reference) == pytest.approx(accuracy)
+
+
+def test_a_long_answer_is_read_once_for_all_its_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    normalize = overlap.normalize
+    monkeypatch.setattr(overlap, "normalize", lambda text: read.append(text) or normalize(text))
+    candidate = "one dog after another " * 4_000
+    for measure in (rouge, word_accuracy):
+        read.clear()
+        for number in range(3):
+            measure(candidate, f"{number} dogs " * 2_000)
+        assert len([text for text in read if text.startswith("one dog")]) == 1

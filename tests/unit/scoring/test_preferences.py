@@ -29,6 +29,10 @@ FIRST, SECOND, TIE = Preference.FIRST, Preference.SECOND, Preference.TIE
         ("Response 1 and Response 2 are the same", TIE),
         ("Neither is better", TIE),
         ("I prefer response 2", SECOND),
+        ("**Response 2** is better.", SECOND),
+        ("Response_2", SECOND),
+        ("Response-1", FIRST),
+        ("The same", TIE),
     ],
 )
 def test_labels_are_read(text: object, preference: Preference) -> None:

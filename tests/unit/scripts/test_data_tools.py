@@ -149,6 +149,12 @@ def test_rows_that_are_answered_sometimes_are_kept(
         assert len(endpoint.asked) == 8
         assert tools["filter_by_pass_rate"].main([*command, "worker.rollout.temperature=0.8"]) == 2
         assert "sampling was" in capsys.readouterr().err
+        assert tools["filter_by_pass_rate"].main([*command, "data.options_key=choices"]) == 2
+        assert "prompts was" in capsys.readouterr().err
+        assert tools["filter_by_pass_rate"].main([*command, "worker.reward.accuracy_weight=0.5"]) == 2
+        assert "weights was" in capsys.readouterr().err
+        assert tools["filter_by_pass_rate"].main([*command, "--above=1", "--below=0.5"]) == 2
+        assert "no rate is between" in capsys.readouterr().err
         assert len(endpoint.asked) == 8
 
 
@@ -222,6 +228,10 @@ def test_rows_that_all_fail_are_a_fault_of_the_set_up(tools: Any) -> None:
     ("more", "message"),
     [
         (["--attempts", "0"], "--attempts 0"),
+        (["--concurrency", "0"], "--concurrency 0"),
+        (["--keep", "-1"], "--keep -1"),
+        (["--request_extra", "[1]"], "--request_extra [1]: must be a JSON object"),
+        (["--score_part", "overall", "worker.reward.model.model_path=scorer"], "worker.reward.model has a share"),
         (["--api_key_env", "NO_SUCH_KEY"], "NO_SUCH_KEY: this variable is not set"),
         (["data.max_prompt_length=3", "data.filter_overlong_prompts=false"], "prompts are too long"),
     ],
@@ -233,3 +243,14 @@ def test_wrong_calls_are_told_apart(
         command = [*settings(folder), *flags(tmp_path / "out.jsonl", endpoint), *more]
         assert tools["make_offline_trajectories"].main(command) == 2
         assert message in capsys.readouterr().err and not endpoint.asked
+
+
+@pytest.mark.parametrize(("source", "output"), [("in.jsonl", "in.jsonl"), ("rows", "rows/out.jsonl")])
+def test_the_input_is_never_written_to(
+    tools: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, output: str
+) -> None:
+    (tmp_path / "rows").mkdir()
+    command = ["--output_file", str(tmp_path / output), "--input_file", str(tmp_path / source)]
+    assert tools["filter_by_pass_rate"].main(command) == 2
+    assert "which must stay as it is" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from verl.cluster.deal import deal
 from verl.config.load import load
 from verl.errors import CheckpointError, ConfigError
 from verl.tracking.metrics import Last, Mean, values
+from verl.trainer import critic as critic_module
 from verl.trainer.critic import CriticTraining, check_critic, recut
 from verl.trainer.summary import value_metrics
 from verl.types import Experience
@@ -167,3 +169,18 @@ def test_what_a_critic_cannot_do_is_refused_where_there_is_one_and_nowhere_else(
     assert "leaves none of the 10" in refused("gae", fitting, "trainer.critic_warmup=10")
     assert "no critic to warm up" in refused("grpo", "trainer.critic_warmup=1")
     check_critic(load(["worker.critic.ulysses_size=2"]), find_advantage("grpo"), None, 10)
+
+
+def test_heads_of_a_critic_of_its_own_must_be_shared_out_too(monkeypatch):
+    def check(size):
+        raise ConfigError(f"not by {size}")
+
+    monkeypatch.setattr(
+        critic_module, "critic_source", lambda _: SimpleNamespace(model_path="own", tokenizer_path=None)
+    )
+    monkeypatch.setattr(critic_module, "load_adapter", lambda *_, **__: SimpleNamespace(check_sequence=check))
+    monkeypatch.setattr(critic_module, "_check_family", lambda *_: None)
+    changes = ["worker.actor.ulysses_size=2", "worker.critic.ulysses_size=2", "worker.critic.global_batch_size=4"]
+    config = load(["algorithm.adv_estimator=gae", "data.rollout_batch_size=8", *changes])
+    with pytest.raises(ConfigError, match="not by 2"):
+        check_critic(config, find_advantage("gae"), SimpleNamespace(model_path="policy"), 10)

@@ -6,12 +6,12 @@ import pytest
 
 from tests.rows import prompt
 from tests.unit.trainer.fakes import FakeLoader, FakePolicy, FakeRewards, FakeRollout
-from verl.algorithms.advantage import find_advantage
-from verl.algorithms.contract import AlgorithmSettings
+from verl.algorithms.advantage import Advantage, find_advantage
+from verl.algorithms.contract import AdvantageOutput, AlgorithmSettings
 from verl.algorithms.correction import Bounds, Correction
 from verl.algorithms.kl import AdaptiveKl
-from verl.checkpoint.layout import CheckpointRoot
-from verl.errors import DataError, NoSignal
+from verl.checkpoint.layout import CheckpointRoot, read_state
+from verl.errors import ContractError, DataError, NoSignal
 from verl.rollout.engine import SamplingPlan
 from verl.tracking.tracker import Trackers
 from verl.trainer.checkpoints import Checkpoints
@@ -22,7 +22,7 @@ from verl.trainer.filtering import GroupFilter
 from verl.trainer.loop import Limits, Schedule, Trainer
 from verl.trainer.progress import Progress
 from verl.trainer.validate import Validator
-from verl.types import Score
+from verl.types import NotScorable, Score
 
 
 class Memory:
@@ -143,6 +143,14 @@ def test_an_adaptive_weight_of_the_kl_in_the_loss_reaches_the_workers(tmp_path):
     assert dict(memory.logged)[1]["critic/rewards/mean"] == dict(memory.logged)[1]["reward/overall"]
 
 
+def test_while_the_policy_stands_still_an_adaptive_weight_does_too(tmp_path):
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=4, critic_warmup=2), use_reference=True)
+    trainer.kl = AdaptiveKl("kl", 0.5, target=10.0, horizon=32)  # the KL of 1 is below
+    trainer.assembler = replace(trainer.assembler, kl=trainer.kl, kl_in_reward=False)
+    trainer.fit()
+    assert trainer.policy.kl_coefs == pytest.approx([0.5, 0.45]) and trainer.kl.coef == pytest.approx(0.405)
+
+
 def test_corrected_rows_carry_their_weights_to_the_update(tmp_path):
     trainer, memory, _ = build(tmp_path, schedule=schedule(total_steps=1))
     trainer.policy.gap = 0.5
@@ -259,3 +267,53 @@ def test_a_step_that_cannot_be_filled_saves_what_was_learned_and_goes_back_to_it
         filtering(trainer, max_rounds=2).fit()
     assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_2"]
     assert trainer.loader.position == 16 and trainer.collector.surplus == []
+
+
+class Failing:
+    """An estimator that remembers its steps and breaks in the third."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def __call__(self, x):
+        steps = x.memory.get("steps", 0) + 1
+        if steps == 3:
+            return self.how(x)
+        return replace(AdvantageOutput.broadcast(x.scores, x.mask), memory={"steps": steps})
+
+
+def divide(x):
+    return 1 / 0
+
+
+def not_numbers(x):
+    rows = x.rewards * float("nan")
+    return AdvantageOutput(advantages=rows, returns=rows, memory={"steps": 3})
+
+
+@pytest.mark.parametrize(("how", "message"), [(divide, "'mine' raised ZeroDivisionError"), (not_numbers, "not finite")])
+def test_an_advantage_that_breaks_saves_what_was_learned_before(tmp_path, how, message):
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=5), use_reference=True)
+    trainer.kl = AdaptiveKl("kl", 0.5, target=0.1, horizon=32)
+    advantage = Advantage("mine", Failing(how))
+    trainer.assembler = replace(trainer.assembler, advantage=advantage, kl=trainer.kl, kl_in_reward=False)
+    with pytest.raises(ContractError, match=message):
+        trainer.fit()
+    (saved,) = tmp_path.glob("global_step_*")
+    state = read_state(saved)
+    assert (saved.name, state["loader"]) == ("global_step_2", {"position": 8})
+    assert state["advantage"] == {"mine": {"steps": 2}} and state["kl"] == {"coef": pytest.approx(0.5 * 1.1**2)}
+
+
+def test_a_step_without_a_verdict_saves_what_was_learned_before(tmp_path):
+    class Silent(FakeRewards):
+        def collect(self):
+            rows = super().collect()
+            late = any(row.trajectory.prompt.record.id == "r8" for row in rows)
+            return [replace(row, verdict=NotScorable(reason="no judge")) for row in rows] if late else rows
+
+    trainer, _, _ = build(tmp_path, schedule=schedule(total_steps=5))
+    trainer.collector.rewards = Silent()
+    with pytest.raises(NoSignal, match="could be scored"):
+        trainer.fit()
+    assert [path.name for path in tmp_path.glob("global_step_*")] == ["global_step_2"]

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an estimator needs and the configuration cannot give is refused before a process starts."""
 
+from typing import Any
+
 import pytest
 
 from verl.algorithms.advantage import find_advantage
 from verl.algorithms.contract import AlgorithmSettings, Conventions, Needs
+from verl.algorithms.policy_loss import find_loss
 from verl.config.load import load
 from verl.errors import ConfigError
 from verl.trainer.orders import algorithm_settings
-from verl.trainer.wiring import _check_needs
+from verl.trainer.wiring import _check_needs, prepare
 
 
 def check(name: str, *changes: str) -> None:
@@ -71,3 +74,24 @@ def test_the_name_that_verl_has_for_the_std_is_understood() -> None:
 
 def test_by_default_the_estimator_decides() -> None:
     assert algorithm_settings(load([])) == AlgorithmSettings()
+
+
+def test_parts_that_are_not_named_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"gdpo_reward_keys is empty.*gdpo"):
+        check("gdpo", "algorithm.disable_kl=true", "algorithm.gdpo_reward_keys=[]")
+    check("grpo", "algorithm.gdpo_reward_keys=[]")
+
+
+@pytest.mark.parametrize("value", [None, "much", True, float("nan")])
+def test_a_loss_without_its_number_is_refused(value: object) -> None:
+    options: dict[str, Any] = {} if value is None else {"dro_beta": value}
+    with pytest.raises(ConfigError, match=r"worker\.actor\.loss_options\.dro_beta"):
+        find_loss("dro").check(options)
+    find_loss("dro").check({"dro_beta": 1})
+    find_loss("ppo").check(options)
+
+
+def test_wiring_asks_the_loss_before_it_reads_anything() -> None:
+    config = load(["worker.actor.loss_type=dro", "worker.rollout.n=4", "trainer.device=cpu"])
+    with pytest.raises(ConfigError, match="dro_beta: it is not set"):
+        prepare(config)

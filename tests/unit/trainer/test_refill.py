@@ -218,3 +218,20 @@ def test_announced_clips_are_dealt_over_the_ranks_once_each():
     group = Group()
     PolicyHandle(group, ulysses_size=2).announce([Ref(f"k{number}") for number in (0, 1, 0, 2)])
     assert list(group) == [(0, "read_ahead", ["k0", "k2"]), (1, "read_ahead", ["k1"])]
+
+
+def test_a_step_of_older_groups_alone_says_how_old_they_are():
+    one = collector(batch=12, wants=4)
+    lags = []
+    for step in (1, 2, 3):
+        one.rollout.version = step - 1
+        lags.append(one.collect(step)[1]["rollout/weight_lag"].value)
+    assert len(one.rollout.plans) == 1 and lags == [0, 1, 2]
+
+
+def test_what_another_estimator_left_over_is_of_no_use_without_its_baseline():
+    first = collector(batch=6, wants=4)
+    first.collect(1)
+    second = collector(wants=4, with_baseline=True)
+    second.restore(first.state())
+    assert len(first.state()) == 2 and second.surplus == []

@@ -8,7 +8,7 @@ from verl.algorithms.contract import LossInput, TokenLoss
 from verl.algorithms.policy_loss import loss, option
 
 
-@loss("dro")
+@loss("dro", options=("dro_beta",))
 def dro(x: LossInput) -> TokenLoss:
     """-(A logprob - (beta / 2) (logprob - old)^2). `dro_beta` must be given."""
     distance = (x.logprobs - x.old_logprobs).square()

@@ -37,4 +37,4 @@ class PreferenceLabel(JudgedTask[Preference]):
         grade = self.grade(candidate, truth, record)
         if grade.is_readable:
             return grade
-        return JudgeCase(question=question_of(record), references=(truth.value,), response=candidate)
+        return JudgeCase(question=question_of(record), references=(truth.value,), response=candidate, is_typed=False)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -13,6 +14,9 @@ from verl.scoring.boxes import Box
 from verl.scoring.objects import MAX_CHARS, read_value
 from verl.scoring.tubes import read_tube, tube_iou
 from verl.types import NotScorable, Record
+
+_NUMBER = r"\s{0,3}(-?\d{1,12}(?:\.\d{1,15})?)\s{0,3}"
+_FOUR = re.compile(rf"[\[(]{','.join([_NUMBER] * 4)}[\])]")
 
 Tube: TypeAlias = Mapping[int, Box]
 
@@ -63,5 +67,4 @@ class Tracking(Task[Tube]):
 
 def _states(problem: str, box: Box) -> bool:
     """Whether the numbers of `box` stand in brackets in the question."""
-    written = "[" + ",".join(f"{number:g}" for number in box) + "]"
-    return written in "".join(problem.split()).replace(".0,", ",").replace(".0]", "]")
+    return any(tuple(map(float, four.groups())) == box for four in _FOUR.finditer(problem))
