@@ -158,9 +158,17 @@ def publish(path: Path, *parts: bytes | memoryview) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(folder: Path) -> None:
+    """So that names outlive a power cut, where a file system can promise that: some network ones refuse to."""
+    directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(directory)
 

@@ -1,7 +1,10 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import json
 import os
+import stat
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from verl.media import cache as caching
 from verl.media import codec, storage
 from verl.media.cache import ClipCache, Kind
 from verl.media.decode import decode
-from verl.media.entry import PAGE, EntryMissing, read_header, verify
+from verl.media.entry import PAGE, EntryMissing, publish, read_header, verify
 from verl.media.spec import source_id
 
 
@@ -76,6 +79,21 @@ def test_an_interrupted_write_leaves_no_entry(cache, video, spec, monkeypatch):
         cache.write(key, decode(str(video), spec), spec, source)
     assert cache.find(key) is None
     assert list(cache.entry_path(key).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "is_refusal"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_file_system_may_refuse_to_sync_a_directory(tmp_path, monkeypatch, number, is_refusal):
+    sync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with nullcontext() if is_refusal else pytest.raises(OSError, match=os.strerror(number)):
+        publish(tmp_path / "ab" / "entry", b"whole")
+    assert (tmp_path / "ab" / "entry").read_bytes() == b"whole"
 
 
 def test_an_unfinished_file_is_not_an_entry(cache, written):
