@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     if arguments.engines > 1:
         visible = devices(arguments.engines, options.engine)
         run_fleet(given, options.shard, visible)
-        _merge(arguments, given)
+        _merged(arguments)
         return
     _report([one.folder for one in run(options, judging)], arguments)
 
@@ -85,9 +85,17 @@ def _judging(arguments: argparse.Namespace) -> ItemJudge | None:
 
 
 def _merge(arguments: argparse.Namespace, given: Sequence[str]) -> None:
+    if missing := _merged(arguments):
+        raise DataError(f"not all is answered of {', '.join(missing)}; start the shards that are missing")
+
+
+def _merged(arguments: argparse.Namespace) -> list[str]:
+    """Report on what is answered completely; the benchmarks that are not."""
     from eval.runner import finish, prepare
 
-    _report([one.folder for one in prepare(run_options(arguments)) if finish(one)], arguments)
+    found = [(one, finish(one)) for one in prepare(run_options(arguments))]
+    _report([one.folder for one, is_done in found if is_done], arguments)
+    return [one.benchmark.name for one, is_done in found if not is_done]
 
 
 def _report(folders: Sequence[Path], arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections import Counter
@@ -20,9 +21,10 @@ from verl.scoring.answers import unwrap_truth
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt")
 FILE, ROW = "annotation_file", "annotation_row"  # columns that every row has: stem of its file, place in it
+FOLDER = "annotation_folder"  # and the name of the folder that its file is in
 NO_OPTION = (None, "N/A", "")  # what pads option0 ... option4
 
-_BESIDE = ("subtitle", "video", "images")  # folders that hold something else than annotations
+_BESIDE = re.compile(r"(?:subtitles?|videos?|images)(?:[_ .-].*)?")  # folders that hold something else
 _ON_LINES = re.compile(r"^[ \t]*\(?([A-Z])[.):][ \t]*", re.MULTILINE)
 _IN_TEXT = re.compile(r"(?:^|\s)\(?([A-Z])[.):]\s+")
 _LABEL = re.compile(r"\(?\s?([A-Z])\s?[.):]\s*")
@@ -38,22 +40,28 @@ def read_annotations(path: Path, pattern: str = "*") -> Iterator[Row]:
         for number, row in enumerate(_rows(file)):
             if isinstance(row, DataError):
                 raise row
-            yield Row(where=row.where, fields={**row.fields, FILE: file.stem, ROW: number})
+            placed = {FILE: file.stem, FOLDER: file.absolute().parent.name, ROW: number}
+            yield Row(where=row.where, fields={**row.fields, **placed})
 
 
-def _files(path: Path, pattern: str) -> list[Path]:
+def annotation_files(path: Path) -> list[Path]:
+    """The file, or the files in a folder that may hold annotations: none in a folder of media or of subtitles."""
     if path.is_file():
         return [path]
-    found = [
+    return [
         file
         for file in sorted(path.rglob("*"))
         if file.suffix in SUFFIXES
         and file.name not in NO_ROWS
-        and not any(part.startswith(_BESIDE) for part in file.relative_to(path).parts[:-1])
+        and not any(_BESIDE.fullmatch(part) for part in file.relative_to(path).parts[:-1])
     ]
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    found = annotation_files(path)
     if not found:
         raise DataError(f"{path}: there is no annotation file ({', '.join(SUFFIXES)}) there")
-    return [file for file in found if file.match(pattern)] or found
+    return found if path.is_file() else [file for file in found if file.match(pattern)] or found
 
 
 def _rows(file: Path) -> Iterator[Row | DataError]:
@@ -114,14 +122,17 @@ def unique(items: Iterable[EvalItem]) -> Iterator[EvalItem]:
 def read_options(value: Any, where: str) -> tuple[str, ...]:
     """Texts of options in the order of their letters.
 
-    A list with or without letters, an object of letters, or lines. Letters that stand in the list decide, not places;
-    of options with one letter the first with words is taken, and a letter that is left out has an empty text.
+    A list with or without letters, an object of letters, lines, or the text of a list as Python writes it. Letters that
+    stand in the list decide, not places; of options with one letter the first with words is taken, and a letter that is
+    left out has an empty text.
     """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _literal(value)
     if isinstance(value, Mapping):
         value = [f"{letter}. {text}" for letter, text in value.items()]
     if isinstance(value, str):
-        value = split_options(value)[1]
-    if not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        value = split_options(value)[1] or value
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
         raise DataError(f"{where}: options should be a list of texts, they are {value!r:.80}")
     labels = [found for one in value if (found := _LABEL.match(one.strip()))]
     if not value or len(labels) < len(value):
@@ -132,6 +143,13 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
             texts[found[1]] = found.string[found.end() :].strip()
     last = ascii_uppercase.index(max(texts)) + 1
     return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
 
 
 def are_in_order(options: Sequence[str]) -> bool:

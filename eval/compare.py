@@ -63,8 +63,8 @@ def text(comparison: Comparison) -> str:
     spelled = f" [{bounds.low:+.1f}, {bounds.high:+.1f}]" if bounds else ""
     better = sum(change.after > change.before for change in comparison.changes)
     lines = [
-        f"{comparison.before} -> {comparison.after}: {comparison.difference:+.2f} points{spelled}"
-        f" over {comparison.items} items",
+        f"{comparison.before} -> {comparison.after}: {comparison.difference:+.2f} points{spelled} of the"
+        f" plain mean over {comparison.items} items",
         f"{better} better, {len(comparison.changes) - better} worse; settings that differ: "
         + (", ".join(comparison.settings) or "none"),
     ]

@@ -33,7 +33,9 @@ class FinishedRun:
     def name(self) -> str:
         """What tells runs of one benchmark apart: the model's folder and how it was asked."""
         blind = ", blind" if self.manifest["blind"] else ""
-        return f"{Path(self.manifest['model']['path']).name} ({self.manifest['style']}{blind})"
+        path = Path(self.manifest["model"]["path"])
+        model = path.parents[1].name.removeprefix("models--") if path.parent.name == "snapshots" else path.name
+        return f"{model} ({self.manifest['style']}{blind})"
 
 
 def read_run(folder: Path) -> FinishedRun:

@@ -7,13 +7,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
 from eval.engines import EngineSettings
 from eval.options import Shard
 from verl.errors import ConfigError, WorkerError
+
+GRACE_SECONDS, END_SECONDS = 5.0, 30.0  # for engines to end by themselves, and once they are told to
 
 
 def devices(num_engines: int, engine: EngineSettings) -> list[str]:
@@ -39,15 +43,32 @@ def split(shard: Shard, num_engines: int) -> list[Shard]:
 
 def run_fleet(arguments: Sequence[str], shard: Shard, visible: Sequence[str]) -> None:
     """`python -m eval run` once per engine. Raises WorkerError when one of them fails; the others finish."""
-    processes = []
-    for one, cuda in zip(split(shard, len(visible)), visible, strict=True):
-        command = [sys.executable, "-m", "eval", "run", *arguments, "--engines", "1"]
-        command += ["--shard", f"{one.index + 1}/{one.count}", "--no_report"]
-        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": cuda} if cuda else {})
-        processes.append(subprocess.Popen(command, env=environment))
-    failed = [number for number, process in enumerate(processes, start=1) if process.wait() != 0]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for one, cuda in zip(split(shard, len(visible)), visible, strict=True):
+            command = [sys.executable, "-m", "eval", "run", *arguments, "--engines", "1"]
+            command += ["--shard", f"{one.index + 1}/{one.count}", "--no_report"]
+            environment = os.environ | ({"CUDA_VISIBLE_DEVICES": cuda} if cuda else {})
+            processes.append(subprocess.Popen(command, env=environment))
+        failed = [number for number, process in enumerate(processes, start=1) if process.wait() != 0]
+    finally:
+        _end(processes)
     if failed:
         raise WorkerError(
             f"engine(s) {failed} of {len(processes)} failed; their log is above. What is answered is kept: start the"
             " same command again"
         )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """What still runs was interrupted by the terminal, as this process was, or has to be told."""
+    told = subprocess.Popen.terminate, subprocess.Popen.kill
+    for end, seconds in zip((None, *told), (GRACE_SECONDS, END_SECONDS, None), strict=True):
+        alive = [process for process in processes if process.poll() is None]
+        for process in alive:
+            if end is not None:
+                end(process)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for process in alive:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))

@@ -22,6 +22,11 @@ class ItemJudge:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
+    @property
+    def name(self) -> str:
+        """The model that judges."""
+        return str(self._judge.config.model)
+
     def judge(self, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:
         """A grade, or why there is none."""
         if benchmark.judging is not None:

@@ -6,20 +6,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 import verl
 from eval.benchmark import Benchmark, Budget, Style
 from eval.engines import LONGEST, EngineSettings
+from eval.item import EvalItem
 from eval.pipeline import Limits
 from eval.questions import Sight
 from verl.errors import ConfigError
 from verl.rollout.engine import SamplingPlan
 
 DEFAULT_MAX_TOKENS: Mapping[Style, int] = {"official": 128, "instruct": 1024, "thinking": 16_384}
+PACKAGES = ("vllm", "transformers", "torch")  # whose versions may change a response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,10 @@ class RunOptions:
         """Annotations and folder of media."""
         name, shared = benchmark.name, benchmark.folder or benchmark.name
         annotations = self.annotations.get(name, self.annotations.get(shared))
-        return locate(benchmark, self.data_root, annotations, self.media.get(name, self.media.get(shared)))
+        media = self.media.get(name, self.media.get(shared))
+        if self.blind and media is None:
+            media = self.data_root if self.data_root.exists() else Path()  # nobody looks into it
+        return locate(benchmark, self.data_root, annotations, media)
 
 
 def locate(benchmark: Benchmark, root: Path, annotations: Path | None, media: Path | None) -> tuple[Path, Path]:
@@ -112,8 +119,8 @@ def _first(given: Path | None, places: list[Path], what: str) -> Path:
     raise ConfigError(f"no {what}: looked at {looked}; python -m eval.prepare tells what goes where")
 
 
-def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, annotations: Path) -> dict[str, Any]:
-    """Everything that may change a response or its grade."""
+def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, items: Sequence[EvalItem]) -> dict[str, Any]:
+    """Everything that may change a response or its grade, but for what `plugins` adds."""
     plan = asdict(options.plan_of(benchmark))
     return {
         "benchmark": benchmark.name,
@@ -121,13 +128,27 @@ def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, annotation
         "blind": options.blind,
         "limit": options.limit,
         "model": model_identity(options.model),
-        "annotations": _file_identity(annotations),
+        "items": {"count": len(items), "content": items_identity(items)},
         "video": asdict(sight.spec),
         "image": asdict(sight.image_spec),
         "sampling": {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()},
         "engine": {"dtype": options.engine.dtype, "max_model_len": options.engine.max_model_len},
         "version": verl.__version__,
+        "packages": _versions(),
     }
+
+
+def plugins(*names: str) -> dict[str, str]:
+    """Content of the files of one's own among names such as "kitchen.py:KITCHEN"; nothing for what is in the tree."""
+    files = {name: Path(name.partition(".py:")[0] + ".py").expanduser() for name in names if ".py:" in name}
+    return {f"{file.name}:{name.partition('.py:')[2]}": _file_identity(file) for name, file in files.items()}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of modules, which may be installed under other names; "none" where one is not."""
+    found = packages_distributions()
+    return {name: version(found[name][0]) if name in found else "none" for name in PACKAGES}
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
@@ -145,11 +166,17 @@ def model_identity(model: str) -> dict[str, Any]:
     return {"path": str(folder.resolve()), "files": {path.name: _file_identity(path) for path in files}}
 
 
+def items_identity(items: Sequence[EvalItem]) -> str:
+    """What is asked, as it was read: subtitles are part of it, the names of files are not."""
+    digest = hashlib.blake2b(digest_size=8)
+    for one in items:
+        asked = (one.id, one.media, one.question, one.options, one.answer, one.subtitles)
+        digest.update(repr(asked).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
 def _file_identity(path: Path) -> str:
-    """Content of what is small; size and time of change of weights. Of a folder, all that is in it."""
-    if path.is_dir():
-        parts = [f"{one.relative_to(path)}={_file_identity(one)}" for one in sorted(path.rglob("*")) if one.is_file()]
-        return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+    """Content of what is small; size and time of change of weights."""
     status = path.stat()
     if status.st_size > 64 << 20:
         return f"{status.st_size} bytes of {status.st_mtime_ns}"

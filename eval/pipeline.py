@@ -32,12 +32,17 @@ from verl.media.spec import source_id
 from verl.types import Prompt, Trajectory, VideoSpec
 
 Decoding: TypeAlias = tuple[Path, str, VideoSpec]  # cache, video and recipe
+_Asked: TypeAlias = tuple[EvalItem, Prompt]
 SILENCE = 16  # verdicts in a row that a judge may owe before it is left alone
 log = logging.getLogger(__name__)
 
 
 class Judging(Protocol):
     """Who decides where rules cannot."""
+
+    @property
+    def name(self) -> str:
+        """What is written beside its verdicts."""
 
     def judge(self, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:
         """A grade, or why there is none. Blocks; called from several threads."""
@@ -49,7 +54,7 @@ class BenchmarkRun:
 
     questions: Questions
     items: tuple[EvalItem, ...]  # to be asked
-    unjudged: tuple[tuple[EvalItem, Outcome], ...]  # answered, but not judged
+    unjudged: tuple[tuple[EvalItem, Outcome], ...]  # answered, but not judged, or by another judge
     journal: Journal
 
     @property
@@ -182,20 +187,25 @@ class Pipeline:
                 tasks.create_task(self._ask(group)).add_done_callback(lambda _: slots.release())
 
     async def _ask(self, group: _Group) -> None:
-        """All questions of a group. The first is read ahead of the others, for them to share what it begins with."""
+        """All questions of a group. Of those about the same frames the first is read ahead, for all to share them."""
         worded = await asyncio.gather(*(asyncio.to_thread(_word, group.run.questions, item) for item in group.items))
         failed = [one for one in worded if isinstance(one, Outcome)]
         if failed:
             await asyncio.to_thread(group.run.journal.add, failed)
             for outcome in failed:
                 self._told(outcome)
-        asked = [(item, prompt) for item, prompt in zip(group.items, worded, strict=True) if isinstance(prompt, Prompt)]
-        if not asked:
-            return
-        async with self._pixels.take(max(num_bytes(prompt) for _, prompt in asked)):
+        alike: dict[str, list[_Asked]] = {}  # by what the prompts begin with; excerpts of one video share nothing
+        for item, prompt in zip(group.items, worded, strict=True):
+            if isinstance(prompt, Prompt):
+                alike.setdefault(prompt.media[0].key if prompt.media else "", []).append((item, prompt))
+        await asyncio.gather(*(self._ask_alike(group.run, asked) for asked in alike.values()))
+
+    async def _ask_alike(self, run: BenchmarkRun, asked: Sequence[_Asked]) -> None:
+        """Questions about the same frames."""
+        async with self._pixels.take(num_bytes([prompt for _, prompt in asked])):
             if len(asked) > 1:
                 await self._read_ahead(asked[0][1])
-            await asyncio.gather(*(self._answer(group.run, item, prompt) for item, prompt in asked))
+            await asyncio.gather(*(self._answer(run, item, prompt) for item, prompt in asked))
 
     async def _read_ahead(self, prompt: Prompt) -> None:
         try:
@@ -222,14 +232,14 @@ class Pipeline:
 
     async def _judge(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
         """Ask a judge where one is needed, and write that down."""
-        if outcome.is_open and self._judging is not None:
+        if self._judging is not None and outcome.lacks(self._judging.name):
             asking = partial(self._verdict, self._judging, run.benchmark, item, outcome.response or "")
             verdict = await asyncio.get_running_loop().run_in_executor(self._judges, asking)
             if isinstance(verdict, str):
                 outcome = replace(outcome, notes={**outcome.notes, "judge": verdict})
             else:
                 notes = {name: note for name, note in outcome.notes.items() if name != "judge"}  # of an earlier start
-                outcome = replace(outcome, official=verdict, judged=True, notes=notes)
+                outcome = replace(outcome, official=verdict, judged=True, judge=self._judging.name, notes=notes)
             await asyncio.to_thread(run.journal.add, [outcome])
         self._told(outcome)
 
@@ -286,9 +296,10 @@ def _failure(item: EvalItem, error: Exception) -> Outcome:
 
 
 def _graded(run: BenchmarkRun, item: EvalItem, row: Trajectory) -> Outcome:
+    """The response with its grades. Where a grader raises, with that as its failure: the others are still asked."""
     prompt = row.prompt
     item = sized(item, [ref.metadata for ref in prompt.media])
-    return Outcome(
+    found = Outcome(
         id=item.id,
         response=row.text,
         truncated=row.truncated,
@@ -296,6 +307,10 @@ def _graded(run: BenchmarkRun, item: EvalItem, row: Trajectory) -> Outcome:
         response_tokens=len(row.response_ids),
         frames=tuple(ref.metadata.num_frames for ref in prompt.media),
         prompt_digest=digest(prompt),
-        official=official_grade(run.benchmark, run.questions.style, item, row.text),
-        robust=robust_grade(item, row.text),
     )
+    try:
+        official = official_grade(run.benchmark, run.questions.style, item, row.text)
+        return replace(found, official=official, robust=robust_grade(item, row.text))
+    except Exception as error:
+        log.exception("%s: its response cannot be graded", prompt.record.where)
+        return replace(found, failure=f"grading: {type(error).__name__}: {error}")

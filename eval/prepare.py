@@ -64,7 +64,7 @@ class Survey:
             told.append(
                 f"  {len(self.missing)} media files are missing, which {self._affected} items need; they would fail"
             )
-            told += [f"    {self.folder / path}" for path in self.missing[:SHOWN]]
+            told += [f"    {located(self.folder, path)}" for path in self.missing[:SHOWN]]
             told += [f"    and {len(self.missing) - SHOWN} more"] if len(self.missing) > SHOWN else []
             told.append(f"  they come from {self.benchmark.source}")
         return told

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,9 +66,10 @@ class Sight:
 
 
 def located(folder: Path, name: str) -> Path:
-    """The file of that name in the folder, or else beside it."""
+    """The file of that name in the folder, or else beside it; where it is to be put, when it is in neither."""
     file, beside = folder / name, folder.parent / name
-    return beside if not file.exists() and beside.exists() else file
+    is_named = Path(name).parts[:1] == (folder.name,)  # "videos/a.mp4" and the folder "videos"
+    return beside if not file.exists() and (is_named or beside.exists()) else file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +135,10 @@ def digest(prompt: Prompt) -> str:
     return hashlib.blake2b(prompt.ids.tobytes() + keys.encode(), digest_size=8).hexdigest()
 
 
-def num_bytes(prompt: Prompt) -> int:
-    """Pixels of the media of a prompt, in bytes."""
-    sizes = [(ref.metadata.num_frames, 3, ref.metadata.height, ref.metadata.width) for ref in prompt.media]
-    return sum(map(math.prod, sizes))
+def num_bytes(prompts: Sequence[Prompt]) -> int:
+    """Pixels of the media of some prompts, in bytes; what several of them show counts once."""
+    shown = {ref.key: ref.metadata for prompt in prompts for ref in prompt.media}
+    return sum(math.prod((one.num_frames, 3, one.height, one.width)) for one in shown.values())
 
 
 def _without_marks(text: str) -> str:

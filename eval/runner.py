@@ -17,10 +17,10 @@ from typing import Any
 from eval.benchmark import BENCHMARKS, Benchmark
 from eval.engines import Answerer, open_engine
 from eval.item import EvalItem
-from eval.options import RunOptions, fingerprint, manifest
+from eval.options import RunOptions, fingerprint, manifest, plugins
 from eval.pipeline import BenchmarkRun, Judging, Pipeline
 from eval.progress import Progress
-from eval.questions import Questions, Sight
+from eval.questions import Questions, Sight, located
 from eval.store import Journal, Outcome, read_outcomes, replace_file, write_results
 from verl.errors import ConfigError, DataError, VerlError
 from verl.models.adapter import ModelAdapter, load_adapter
@@ -67,7 +67,13 @@ def _prepare(options: RunOptions, name: str, adapter: ModelAdapter) -> Prepared:
         sampler=options.sampler,
     )
     plan = options.plan_of(benchmark)
-    described = manifest(options, benchmark, sight, annotations)
+    described = manifest(options, benchmark, sight, items) | plugins(name, options.sampler)
+    room = options.engine.max_model_len - plan.max_tokens
+    if room < 1:
+        raise ConfigError(
+            f"{benchmark.name}: a response may have {plan.max_tokens} tokens, which leaves none of"
+            f" {options.engine.max_model_len} for the prompt; lower --max_tokens or raise --max_model_len"
+        )
     return Prepared(
         benchmark=benchmark,
         items=items,
@@ -76,7 +82,7 @@ def _prepare(options: RunOptions, name: str, adapter: ModelAdapter) -> Prepared:
             style=options.style,
             sight=sight,
             adapter=adapter,
-            max_prompt_length=options.engine.max_model_len - plan.max_tokens,
+            max_prompt_length=room,
             blind=options.blind,
         ),
         plan=plan,
@@ -108,7 +114,10 @@ def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
     """Ask what is left of this shard; the benchmarks that are now answered completely, by all shards."""
     prepared = prepare(options)
     with ExitStack() as stack:
-        runs = [stack.enter_context(_opened(one, options, judging is not None)) for one in prepared]
+        runs = [stack.enter_context(_opened(one, options, judging)) for one in prepared]
+        for one, each in zip(prepared, runs, strict=True):
+            if each.items and not one.done(options):
+                _check_data(one)
         left = sum(len(one.items) + len(one.unjudged) for one in runs)
         log.info("%d of %d items are to be asked or judged", left, sum(len(one.items) for one in prepared))
         if left:
@@ -116,19 +125,44 @@ def run(options: RunOptions, judging: Judging | None = None) -> list[Prepared]:
     return [one for one in prepared if finish(one)]
 
 
+def _check_data(one: Prepared) -> None:
+    """Before a run begins: raises ConfigError where every item would fail, and says where items are not all."""
+    expected, folder = one.benchmark.num_items, one.questions.sight.folder
+    if one.manifest["limit"] is None and expected not in (None, len(one.items)):
+        log.warning(
+            "%s: %d items, the official set has %d: figures compare with published ones over the same items only",
+            one.benchmark.name,
+            len(one.items),
+            expected,
+        )
+    media = dict.fromkeys(medium.path for item in one.items for medium in item.media)
+    missing = [path for path in media if not one.questions.blind and not located(folder, path).exists()]
+    if missing and len(missing) == len(media):
+        raise ConfigError(
+            f"{one.benchmark.title}: none of its {len(media)} media files is in {folder}, the first would be"
+            f" {located(folder, missing[0])}; set --videos, or get them from {one.benchmark.source}"
+        )
+    if missing:
+        log.warning(
+            "%s: %d of %d media files are missing and their items fail; python -m eval.prepare names them",
+            one.benchmark.name,
+            len(missing),
+            len(media),
+        )
+
+
 @contextmanager
-def _opened(one: Prepared, options: RunOptions, is_judged: bool) -> Iterator[BenchmarkRun]:
+def _opened(one: Prepared, options: RunOptions, judging: Judging | None) -> Iterator[BenchmarkRun]:
     for name, values in (("manifest", one.manifest), ("where", one.where)):
         replace_file(one.folder / f"{name}.json", [json.dumps(values, indent=2, sort_keys=True)])
     with Journal(one.folder / f"journal-{options.shard}.jsonl") as journal:
         done = one.done(options)
         mine = [item for item in one.items if options.shard.holds(item.video)]
+        held = [(item, done[item.id]) for item in mine if item.id in done]
         yield BenchmarkRun(
             questions=one.questions,
             items=tuple(item for item in mine if item.id not in done),
-            unjudged=tuple(
-                (item, done[item.id]) for item in mine if is_judged and item.id in done and done[item.id].is_open
-            ),
+            unjudged=() if judging is None else tuple(pair for pair in held if pair[1].lacks(judging.name)),
             journal=journal,
         )
 

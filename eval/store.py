@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from verl.errors import ConfigError, DataError, VerlError
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_SPACE = "the disk is full; what is done is kept: make room and start the same command again"
 NO_WAY = "it cannot be written; what is done is kept: start the same command again when it can"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +45,22 @@ class Outcome:
     official: Grade | None = None
     robust: Grade | None = None
     judged: bool = False  # whether a judge gave the official score
+    judge: str = ""  # its name
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
         """Whether rules decided nothing and no judge has yet."""
         return self.official is not None and self.official.score is None
+
+    @property
+    def progress(self) -> int:
+        """How far the item has come: failed, without a verdict, done."""
+        return 0 if self.failure is not None else 2 - self.is_open
+
+    def lacks(self, judge: str) -> bool:
+        """Whether this judge could say something: nobody has decided yet, or another judge did."""
+        return self.is_open or (self.judged and self.judge != judge)
 
     def as_row(self) -> dict[str, Any]:
         """As one JSON object."""
@@ -107,9 +119,11 @@ class Journal:
             self._file = path.open("ab", buffering=0)  # a buffer would hold on to what found no room
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._file.close()
             raise ConfigError(f"{path} is being written by another process; give each its own --shard") from error
+        except OSError as error:  # a file system without locks
+            log.warning("%s cannot be locked (%s): no other process may write it", path, error.strerror)
         _cut_torn_line(path)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
@@ -149,10 +163,16 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def read_outcomes(folder: Path) -> dict[str, Outcome]:
-    """All outcomes in a run's journals by item id; of several about one item the last one of its file counts."""
+    """All outcomes in a run's journals by item id.
+
+    Of several about one item, which another start with other shards may have written, the one that has come furthest
+    counts, and of such the last one in the journal that was written last.
+    """
     found: dict[str, Outcome] = {}
-    for journal in sorted(folder.glob("journal-*.jsonl")):
-        found |= {outcome.id: outcome for outcome in _read(journal)}
+    for journal in sorted(folder.glob("journal-*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        for outcome in _read(journal):
+            if outcome.id not in found or outcome.progress >= found[outcome.id].progress:
+                found[outcome.id] = outcome
     return found
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,10 +45,12 @@ class Summary:
     title: str
     run: str
     official: Mapping[str, Figure]
-    robust: Mapping[str, Figure]  # the same aggregate over our own grades; empty where we have none
+    robust: Mapping[str, Figure]  # the same aggregate over our own grades, of items that we can grade
     micro: Figure
     counts: Counts
     blind: Mapping[str, float]
+    seen: str  # of each video
+    judges: Mapping[str, int]  # by name, how many official scores are theirs
     manifest: Mapping[str, Any]
 
     @property
@@ -63,8 +66,7 @@ class Summary:
 def summarise(run: FinishedRun) -> Summary:
     """All figures of a run."""
     official = graded(run, [outcome.official for outcome in run.outcomes])
-    ours = [outcome.robust for outcome in run.outcomes]
-    robust = graded(run, ours) if any(grade is not None for grade in ours) else []
+    robust = ours(run)
     return Summary(
         benchmark=run.benchmark.name,
         title=run.benchmark.title,
@@ -74,8 +76,31 @@ def summarise(run: FinishedRun) -> Summary:
         micro=_figure(micro(official), _micro_interval(official)),
         counts=_counts(run.outcomes),
         blind=blind_baselines(run.items),
+        seen=_seen(run),
+        judges=dict(Counter(outcome.judge or "unnamed" for outcome in run.outcomes if outcome.judged)),
         manifest=run.manifest,
     )
+
+
+def ours(run: FinishedRun) -> list[Graded]:
+    """Items with our own grades. A failed one is wrong; a response that our tasks cannot grade is left out."""
+    gradable = [outcome.robust is not None for outcome in run.outcomes]
+    rows = graded(run, [outcome.robust for outcome in run.outcomes])
+    kinds = {row.item.problem_type for row, can in zip(rows, gradable, strict=True) if can}
+    return [
+        row
+        for row, can, outcome in zip(rows, gradable, run.outcomes, strict=True)
+        if can or (outcome.failure is not None and row.item.problem_type in kinds)
+    ]
+
+
+def _seen(run: FinishedRun) -> str:
+    """The frame budget, which decides scores."""
+    if run.manifest["blind"]:
+        return "nothing"
+    spec = run.sight.spec
+    total = "" if spec.total_pixels is None else f", {spec.total_pixels} px in all"
+    return f"{spec.fps:g} fps, {spec.max_frames} frames of {spec.max_pixels} px{total}"
 
 
 def graded(run: FinishedRun, grades: Sequence[Grade | None]) -> list[Graded]:

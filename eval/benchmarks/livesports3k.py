@@ -29,6 +29,7 @@ register(
             title="LiveSports-3K QA",
             source="https://huggingface.co/datasets/stdKonjac/LiveSports-3K",
             num_items=1174,
+            files="*[qQ][aA]*",  # there is a file of captions beside it
             columns=(OFFICIAL, replace(CONVERTED, labels={"question_type": "q_type_livesports", "OCR": on_screen})),
             words=Words(
                 user="{question}\n{options}\nPlease select the correct answer.",

@@ -87,7 +87,7 @@ def reader(*, chunked: bool) -> Callable[[Path], list[EvalItem]]:
     """
 
     def read(path: Path) -> list[EvalItem]:
-        return list(unique(item for row in read_annotations(path) for item in _items(row, chunked)))
+        return list(unique(item for row in read_annotations(path, "*_new.json") for item in _items(row, chunked)))
 
     return read
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from eval.aggregate import by_label, macro, micro
-from eval.annotations import FILE, embedded, first_of, read_annotations, read_options, unique
+from eval.annotations import FILE, FOLDER, embedded, first_of, read_annotations, read_options, unique
 from eval.benchmark import Benchmark, register
 from eval.choices import letter_list, option_lines
 from eval.grading import CHOICE
@@ -129,19 +129,21 @@ def _item(row: Row) -> EvalItem:
 
 
 def _track(row: Row) -> str:
-    """Of official rows their file says it; EasyVideoR1 keeps the three tracks in blocks of 300."""
+    """Of official rows their file or its folder says it; EasyVideoR1 keeps the three tracks in blocks of 300."""
     if "problem_id" in row.fields:
         number = int(row.fields["problem_id"]) - 1
         if not 0 <= number < 900:
             raise DataError(f"{row.where}: problem_id {number + 1} is not from 1 to 900, which tells the track")
         return CONVERTED_TRACKS[number // 300]
-    named = f"{row.fields.get('track', '')} {row.fields.get('category', '')} {row.fields.get(FILE, '')}".lower()
-    found = [track for track in TRACKS if track.lower() in named]
+    said = [str(row.fields.get(name, "")).lower() for name in ("track", "category", FILE, FOLDER)]
+    found = [track for text in said for track in TRACKS if track.lower() in text]
     if found:
         return found[0]
     if "image" in row.fields:
         return "Adaptation"
-    raise DataError(f"{row.where}: no column 'track', and no track in the name of the file ({', '.join(TRACKS)})")
+    raise DataError(
+        f"{row.where}: no column 'track', and no track in the name of its file or folder ({', '.join(TRACKS)})"
+    )
 
 
 def _image(row: Row) -> str | None:

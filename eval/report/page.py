@@ -14,7 +14,7 @@ from io import BytesIO
 
 from eval.finished import FinishedRun
 from eval.item import EvalItem
-from eval.report.tables import spell
+from eval.report.tables import judged_by, settings, spell
 from eval.store import Outcome
 from eval.summary import Figure, Summary
 from verl.errors import DataError
@@ -52,6 +52,9 @@ def _section(run: FinishedRun, summary: Summary) -> Iterator[str]:
         f"<p class='note'>{counts.items} items, {counts.failed} failed, {counts.unparsed} unparsed, "
         f"{counts.truncated} truncated, {counts.unjudged} not judged. Failed items count as wrong.</p>"
     )
+    judges = f" {judged_by(summary)}." if summary.judges else ""
+    yield f"<p class='note'>The model sees {escape(summary.seen)}.{escape(judges)}</p>"
+    yield f"<details><summary>settings</summary><pre>{escape(settings(summary))}</pre></details>"
     yield _bars(summary)
     if summary.blind:
         baselines = ", ".join(f"{escape(name)} {value:.1f}" for name, value in summary.blind.items())

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from eval.summary import Figure, Summary
 
-COLUMNS = ("benchmark", "run", "official", "robust", "micro", "n", "failed", "unparsed", "truncated", "unjudged")
+COUNTS = ("n", "failed", "unparsed", "truncated", "unjudged")
+COLUMNS = ("benchmark", "run", "official", "robust", "micro", *COUNTS, "sees")
 
 
 def spell(figure: Figure) -> str:
@@ -27,7 +28,7 @@ def _row(one: Summary) -> tuple[str, ...]:
     counts = one.counts
     numbers = (counts.items, counts.failed, counts.unparsed, counts.truncated, counts.unjudged)
     spelled = (spell(headline), spell(robust) if robust else "-", spell(one.micro))
-    return (one.title, one.run, *spelled, *map(str, numbers))
+    return (one.title, one.run, *spelled, *map(str, numbers), one.seen)
 
 
 def console(summaries: Sequence[Summary]) -> str:
@@ -46,7 +47,9 @@ def markdown(summaries: Sequence[Summary]) -> str:
         if one.blind:
             baselines = ", ".join(f"{name} {value:.1f}" for name, value in one.blind.items())
             parts += ["", f"Without a look at the video: {baselines}."]
-        parts += ["", "Settings:", "", "```json", json.dumps(_settings(one), indent=2, sort_keys=True), "```"]
+        if one.judges:
+            parts += ["", f"{judged_by(one)}."]
+        parts += ["", "Settings:", "", "```json", settings(one), "```"]
     return "\n".join(parts) + "\n"
 
 
@@ -58,9 +61,14 @@ def _figures(one: Summary) -> str:
     return _table(("figure", "official", "robust", "n"), rows)
 
 
-def _settings(one: Summary) -> dict[str, object]:
-    """The manifest without the list of the model's files."""
-    return {**one.manifest, "model": one.manifest["model"]["path"]}
+def judged_by(one: Summary) -> str:
+    """Who gave official scores, and how many."""
+    return "Judged by " + ", ".join(f"{name} ({count})" for name, count in one.judges.items())
+
+
+def settings(one: Summary) -> str:
+    """The manifest as JSON, without the list of the model's files."""
+    return json.dumps({**one.manifest, "model": one.manifest["model"]["path"]}, indent=2, sort_keys=True)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -72,12 +80,12 @@ def comma_separated(summaries: Sequence[Summary]) -> str:
     """One line per figure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("benchmark", "run", "scoring", "figure", "value", "low", "high", "n"))
+    writer.writerow(("benchmark", "run", "scoring", "figure", "value", "low", "high", "n", "sees"))
     for one in summaries:
         for scoring, figures in (("official", one.official), ("robust", one.robust), ("micro", {"micro": one.micro})):
             for name, figure in figures.items():
                 writer.writerow(
-                    (one.benchmark, one.run, scoring, name, figure.value, figure.low, figure.high, figure.n)
+                    (one.benchmark, one.run, scoring, name, figure.value, figure.low, figure.high, figure.n, one.seen)
                 )
     return text.getvalue()
 

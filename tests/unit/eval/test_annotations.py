@@ -362,3 +362,38 @@ def test_a_question_without_a_place_in_a_known_group_is_refused(tmp_path, bad):
     good = next(rows[0] for name, _, rows, _ in OFFICIAL if name == "videomme_v2")
     with pytest.raises(DataError, match=r"test\.json row 0: "):
         read_items(BENCHMARKS["videomme_v2"], write(tmp_path / "test.json", [good | bad]))
+
+
+def test_a_folder_is_passed_over_by_its_whole_name(tmp_path):
+    row = {"id": "a"}
+    for place in (
+        "videomme/test.jsonl",
+        "videos/x.jsonl",
+        "videos_cropped/x.jsonl",
+        "subtitle/x.jsonl",
+        "images/x.json",
+    ):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_text(json.dumps(row))
+    assert [one.fields["annotation_folder"] for one in read_annotations(tmp_path)] == ["videomme"]
+
+
+def test_options_may_be_the_text_of_a_list_and_a_text_without_options_is_an_error():
+    assert read_options("['a dog', \"b's\"]", "here") == ("a dog", "b's")
+    with pytest.raises(DataError, match="should be a list of texts"):
+        read_options("no options", "here")
+
+
+def test_the_prompt_of_video_holmes_has_the_options_as_its_script_prints_them(tmp_path):
+    options = {"A": "it's red", "B": "blue {1}"}
+    row = {
+        "video ID": "v",
+        "Question ID": 0,
+        "Question Type": "SR",
+        "Question": "Who?",
+        "Options": options,
+        "Answer": "A",
+    }
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    (one,) = BENCHMARKS["videoholmes"].read(tmp_path / "rows.json")
+    assert f"The options are: {options}. Your answer:" in BENCHMARKS["videoholmes"].ask["official"](one, []).user

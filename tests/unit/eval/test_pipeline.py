@@ -114,6 +114,8 @@ def test_engines_that_keep_dying_end_the_run_and_keep_what_is_answered(tmp_path)
 
 
 class Judge:
+    name = "judge"
+
     def __init__(self, verdict):
         self.verdict = verdict
         self.asked = []

@@ -15,7 +15,7 @@ from eval import prepare
 from eval.benchmark import BENCHMARKS
 from eval.options import Shard, locate
 from eval.prepare import jobs, survey, write_embedded
-from eval.questions import Sight
+from eval.questions import Sight, located
 from eval.runner import read_items
 from tests.unit.eval.annotated import official_annotations
 from tests.unit.eval.world import TOY
@@ -174,3 +174,12 @@ def test_shards_part_the_videos_between_them_and_engines_part_a_shard():
     inner = split(shards[1], 4)
     assert {video for one in inner for video in videos if one.holds(video)} == {v for v in videos if shards[1].holds(v)}
     assert sum(one.holds(video) for one in inner for video in videos) == sum(map(shards[1].holds, videos))
+
+
+def test_a_missing_file_is_named_where_it_is_to_be_put(tmp_path):
+    folder = tmp_path / "kitchen" / "videos"
+    folder.mkdir(parents=True)
+    assert located(folder, "videos/a.mp4") == folder / "a.mp4" and located(folder, "b/a.mp4") == folder / "b" / "a.mp4"
+    (folder / "videos").mkdir()
+    (folder / "videos" / "a.mp4").touch()
+    assert located(folder, "videos/a.mp4") == folder / "videos" / "a.mp4"

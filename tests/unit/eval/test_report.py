@@ -181,3 +181,28 @@ def test_reports_are_written_from_the_folder_of_a_run(tmp_path):
 
 def _fields(spec):
     return {name: getattr(spec, name) for name in spec.__slots__}
+
+
+def test_reports_say_what_was_seen_and_who_judged():
+    finished = run([1.0, "?", 0.0])
+    judged = [replace(one, judged=True, judge=name) for one, name in zip(finished.outcomes, "xyx", strict=True)]
+    summary = summarise(replace(finished, outcomes=tuple(judged)))
+    assert summary.seen == "2 fps, 4 frames of 4096 px" and summary.judges == {"x": 2, "y": 1}
+    pages = [tables.markdown([summary]), page.page([(finished, summary)])]
+    assert all(summary.seen in one and "Judged by x (2), y (1)." in one and "/models/tiny" in one for one in pages)
+    assert summary.seen in tables.console([summary]) and summary.seen in tables.comma_separated([summary])
+    assert json.loads(tables.as_json([summary]))[0]["judges"] == {"x": 2, "y": 1}
+    blind = replace(finished, manifest=finished.manifest | {"blind": True})
+    assert summarise(blind).seen == "nothing" and summarise(blind).judges == {}
+    assert finished.name == "tiny (official)"
+    cached = {"model": {"path": "/hub/models--Qwen--Tiny/snapshots/0a1b", "files": {}}}
+    assert replace(finished, manifest=finished.manifest | cached).name == "Qwen--Tiny (official)"
+
+
+def test_what_our_tasks_cannot_grade_is_no_part_of_the_robust_score():
+    finished = run([1.0, 0.0, None, 1.0, None])
+    kinds = ["multiple choice", "multiple choice", "multiple choice", "graded text", "graded text"]
+    items = tuple(replace(one, problem_type=kind) for one, kind in zip(finished.items, kinds, strict=True))
+    outcomes = (*finished.outcomes[:3], replace(finished.outcomes[3], robust=None), finished.outcomes[4])
+    robust = summarise(replace(finished, items=items, outcomes=outcomes)).robust["overall"]
+    assert (robust.n, robust.value) == (3, pytest.approx(200 / 3))

@@ -24,6 +24,7 @@ CONVERTED = {
     **{name: "stvg" for name in ("stvg_1000", "stvg_1")},
     "ovobench_chunked": "ovobench",
     "videommmu": "videommmu_with_image",
+    "videommlu": "videommlu",
 }
 
 
@@ -280,3 +281,13 @@ def test_vcr_bench_asks_a_judge_only_where_reading_cannot_decide(tmp_path):
 def test_bad_rows_are_named(tmp_path, name, row, complaint):
     with pytest.raises(DataError, match=f"rows.json row 0.*{complaint}"):
         items_of(name, tmp_path, [row])
+
+
+def test_the_folders_of_the_hub_tell_the_tracks_of_video_mmmu(tmp_path):
+    row = {"id": "dev_Biology_3", "question": "What?", "options": "['a', 'b']", "answer": "A"}
+    for track in videommmu.TRACKS:
+        file = tmp_path / "annotations" / track / "test-00000-of-00001.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps([row | {"question_type": "multiple-choice"}]))
+    items = read_items(BENCHMARKS["videommmu"], tmp_path / "annotations")
+    assert {item.labels["track"][0]: item.options for item in items} == dict.fromkeys(videommmu.TRACKS, ("a", "b"))
