@@ -53,6 +53,23 @@ def test_what_the_greedy_deal_leaves_uneven_is_exchanged():
     assert {len(hand) for hand in hands} == {32}
 
 
+RANDOM = [2356, 1505, 3601, 2089, 1339, 1713, 1538, 851, 3492, 88, 438, 1274, 331, 3156, 190, 3659]
+RANDOM += [2179, 2957, 2116, 2114, 461, 2174, 2679, 3731, 3479, 3972, 419, 3305, 267, 421, 1388, 1816]
+HEAVY_TAIL = [9000, 8000, 252, 163, 219, 180, 119, 112, 56, 235, 234, 296, 132, 289, 169, 36]
+HEAVY_TAIL += [125, 51, 164, 138, 96, 78, 211, 103, 22, 45, 275, 35, 238, 186, 25, 56]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "ranks", "theirs"),
+    [(RANDOM, 4, 15282), (HEAVY_TAIL, 4, 9848), (RANDOM, 2, 30549), (HEAVY_TAIL, 2, 10670)],
+)
+def test_the_heaviest_hand_is_that_of_karmarkar_and_karp(lengths, ranks, theirs):
+    """`theirs` is the load of verl's get_seqlen_balanced_partitions with as many rows for each rank."""
+    hands = deal(number([[length] for length in lengths]), ranks, total).hands
+    assert {len(hand) for hand in hands} == {len(lengths) // ranks}
+    assert max(map(total, hands)) <= 1.002 * theirs
+
+
 def test_a_single_group_is_cut_into_runs_of_siblings():
     hands = deal(number([[1, 1, 1, 1]]), 2, total).hands
     assert [[row[1] for row in hand] for hand in hands] == [[0, 1], [2, 3]]
