@@ -176,8 +176,15 @@ def test_engines_do_not_outlive_the_command(tmp_path, monkeypatch):
     engine.write_text("#!/bin/sh\nexec sleep 60\n")
     engine.chmod(0o755)
     monkeypatch.setattr(fleet.sys, "executable", str(engine))
-    interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    interrupt.start()
+    before, found = set(psutil.Process().children()), []
+
+    def interrupt():
+        while len(found) < 2:
+            found[:] = [one for one in set(psutil.Process().children()) - before if one.name() == "sleep"]
+        time.sleep(0.3)  # until run_fleet knows both
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         fleet.run_fleet([], fleet.Shard(), ["", ""])
-    assert not [one for one in psutil.Process().children() if one.name() == "sleep"]
+    assert not any(one.is_running() for one in found)
