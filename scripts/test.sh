@@ -10,5 +10,9 @@ export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check --quiet .
 ruff format --quiet --check .
-mypy --no-error-summary
-exec python -m pytest "$@" </dev/null
+mypy --no-error-summary & # beside the first tests, which leave a core to it
+types=$!
+failed=0
+python -m pytest "$@" </dev/null || failed=$?
+wait "$types"
+exit "$failed"

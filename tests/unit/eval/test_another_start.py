@@ -177,6 +177,7 @@ def test_engines_do_not_outlive_the_command(tmp_path, monkeypatch):
     engine.chmod(0o755)
     monkeypatch.setattr(fleet.sys, "executable", str(engine))
     before, found = set(psutil.Process().children()), []
+    ignoring = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's background jobs do
 
     def interrupt():
         while len(found) < 2:
@@ -185,6 +186,9 @@ def test_engines_do_not_outlive_the_command(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        fleet.run_fleet([], fleet.Shard(), ["", ""])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fleet.run_fleet([], fleet.Shard(), ["", ""])
+    finally:
+        signal.signal(signal.SIGINT, ignoring)
     assert not any(one.is_running() for one in found)
