@@ -21,7 +21,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_library: Any = None  # the definitions live as long as this does
+_operators: Any = None  # the definitions live as long as this does
 
 
 class _BeforeTorchvision(MetaPathFinder):
@@ -37,13 +37,14 @@ class _BeforeTorchvision(MetaPathFinder):
 
 
 def _define() -> None:
-    global _library
+    global _operators
     import torch
+    from torch.library import Library
 
     if torch.version.cuda is None:
-        _library = torch.library.Library("torchvision", "DEF")
+        _operators = Library("torchvision", "DEF")
         for schema in _SCHEMAS:
-            _library.define(schema)
+            _operators.define(schema)
 
 
 def install() -> None:

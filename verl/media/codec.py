@@ -34,7 +34,7 @@ class Codec(Protocol):
         """Whether frames come back changed."""
 
     @property
-    def library(self) -> str:
+    def package(self) -> str:
         """The package that has a say in the bytes."""
 
     def encode(self, frames: Frames) -> list[bytes]:
@@ -49,7 +49,7 @@ class RowDelta:
     """Lossless: differences of neighbouring rows, zstd level 1."""
 
     lossy = False
-    library = "zstandard"
+    package = "zstandard"
 
     def encode(self, frames: Frames) -> list[bytes]:
         """As in Codec."""
@@ -87,7 +87,7 @@ class Jpeg:
     quality: int
     subsampling: int
     lossy = True
-    library = "pillow"
+    package = "pillow"
 
     def encode(self, frames: Frames) -> list[bytes]:
         """As in Codec."""

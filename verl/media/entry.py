@@ -112,8 +112,8 @@ def write_entry(
         parts = list(codecs.CODECS[codec].encode(clip.frames))
         tensor = {"packed": {"dtype": "U8", "shape": [sum(map(len, parts))]}}
     if spec.lossy is not None:  # the library has a say in the pixels
-        library = codecs.CODECS[codec].library
-        tools |= {library: _version(library) or "unknown"}
+        package = codecs.CODECS[codec].package
+        tools |= {package: _version(package) or "unknown"}
     digest = xxhash.xxh3_64()
     for part in parts:
         digest.update(part)
