@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 MAX_EXCHANGES = 200
@@ -63,24 +64,32 @@ class Deal(Generic[T]):
 
 
 def deal(groups: Sequence[Sequence[T]], num_ranks: int, cost: Callable[[Sequence[T]], float]) -> Deal[T]:
-    """Share groups out so that every rank has about the same cost: costliest first, to the least loaded rank.
+    """Share groups out so that every rank has about the same cost, whatever the number of its rows.
 
-    Then bundles of the most loaded rank are exchanged for those of others as long as that relieves it.
+    By the largest differencing method (Karmarkar and Karp, 1982); then bundles of the most loaded rank are moved to
+    others, or exchanged for theirs, as long as that relieves it.
     """
     bundles = _bundles(groups, num_ranks)
     flat = [row for group in groups for row in group]
     costs = [cost([flat[place] for place in bundle]) for bundle in bundles]
-    room = -(-len(bundles) // num_ranks)  # no rank holds more bundles than its even share
-    loads = [(0.0, rank) for rank in range(num_ranks)]
-    taken: list[list[int]] = [[] for _ in range(num_ranks)]
-    for index in sorted(range(len(bundles)), key=lambda i: (-costs[i], i)):
-        load, rank = heapq.heappop(loads)
-        taken[rank].append(index)
-        if len(taken[rank]) < room:
-            heapq.heappush(loads, (load + costs[index], rank))
+    taken = _difference(costs, num_ranks)
     _level(taken, costs)
-    places = tuple(tuple(place for index in sorted(indices) for place in bundles[index]) for indices in taken)
+    dealt = [tuple(place for index in sorted(indices) for place in bundles[index]) for indices in taken]
+    places = tuple(sorted(dealt, key=lambda hand: (not hand, hand)))  # the first rows to the first rank
     return Deal(tuple(tuple(flat[place] for place in hand) for hand in places), places)
+
+
+def _difference(costs: Sequence[float], num_ranks: int) -> list[list[int]]:
+    """Start with a partition for each item; join the two most uneven ones, heaviest hands with lightest, to the end."""
+    idle: list[tuple[float, list[int]]] = [(0.0, []) for _ in range(num_ranks - 1)]
+    partitions = [(-value, index, [*idle, (value, [index])]) for index, value in enumerate(costs)]
+    heapq.heapify(partitions)
+    while len(partitions) > 1:
+        (_, order, hands), (_, _, others) = heapq.heappop(partitions), heapq.heappop(partitions)
+        pairs = zip(hands, reversed(others), strict=True)
+        joined = sorted(((mine + theirs, here + there) for (mine, here), (theirs, there) in pairs), key=itemgetter(0))
+        heapq.heappush(partitions, (joined[0][0] - joined[-1][0], order, joined))
+    return [hand for _, hand in partitions[0][2]] if partitions else [[] for _ in range(num_ranks)]
 
 
 def _level(taken: list[list[int]], costs: Sequence[float]) -> None:
@@ -88,22 +97,31 @@ def _level(taken: list[list[int]], costs: Sequence[float]) -> None:
         loads = [sum(costs[index] for index in hand) for hand in taken]
         most = loads.index(max(loads))
         for least in sorted(range(len(taken)), key=loads.__getitem__):
-            pair = _exchange(taken[most], taken[least], costs, loads[most] - loads[least])
-            if pair is not None:
-                given, got = pair
-                taken[most][given], taken[least][got] = taken[least][got], taken[most][given]
+            found = _exchange(taken[most], taken[least], costs, loads[most] - loads[least])
+            if found is not None:
+                given, got = found
+                taken[least].append(taken[most].pop(given))
+                if got is not None:
+                    taken[most].append(taken[least].pop(got))
                 break
         else:
             return
 
 
-def _exchange(ours: Sequence[int], theirs: Sequence[int], costs: Sequence[float], gap: float) -> tuple[int, int] | None:
-    """Where in two hands the bundles are whose exchange brings their loads closest together; None where none does."""
-    differences = [
-        (abs(gap - 2 * (costs[i] - costs[j])), a, b) for a, i in enumerate(ours) for b, j in enumerate(theirs)
-    ]
-    left, given, got = min(differences, default=(gap, 0, 0))
-    return (given, got) if left < gap * (1 - LEAST_GAIN) else None
+def _exchange(
+    ours: Sequence[int], theirs: Sequence[int], costs: Sequence[float], gap: float
+) -> tuple[int, int | None] | None:
+    """Which of our bundles to give, and which of theirs to take for it, to bring two loads closest together.
+
+    Places in the two hands; the second is None where nothing is taken. None where no exchange brings them closer.
+    """
+    takes = [*((place, costs[index]) for place, index in enumerate(theirs)), (None, 0.0)]
+    best, left = None, gap * (1 - LEAST_GAIN)
+    for given, index in enumerate(ours):
+        for got, relief in takes:
+            if (rest := abs(gap - 2 * (costs[index] - relief))) < left:
+                best, left = (given, got), rest
+    return best
 
 
 def _bundles(groups: Sequence[Sequence[T]], num_ranks: int) -> list[list[int]]:

@@ -19,7 +19,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from io import FileIO
 from pathlib import Path
@@ -253,7 +253,7 @@ def _typed(fields: Mapping[str, str], offset: int) -> EntryHeader:
         raise ValueError("its blocks are not sizes")
     header = EntryHeader(
         key=fields["key"],
-        spec=build(VideoSpec, parse(fields["spec"])),
+        spec=_spec(fields["spec"]),
         source=build(SourceId, parse(fields["source"])),
         metadata=build(VideoMetadata, parse(fields["video"])),
         tools=strings(parse(fields["tools"])),
@@ -264,6 +264,12 @@ def _typed(fields: Mapping[str, str], offset: int) -> EntryHeader:
     )
     _check(header)
     return header
+
+
+@lru_cache(maxsize=64)
+def _spec(text: str) -> VideoSpec:
+    """The clips of a run share one."""
+    return build(VideoSpec, parse(text))
 
 
 def _check(header: EntryHeader) -> None:

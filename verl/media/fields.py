@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -39,29 +39,37 @@ def build(cls: type[T], found: Any) -> T:
     values = {}
     for name, value in found.items():
         values[name] = tuple(value) if isinstance(value, list) else value
-        if not fits(values[name], wanted[name][0]):
+        if not wanted[name][0](values[name]):
             raise ValueError(f"{cls.__name__}.{name} cannot be {_name(value)}")
     return cls(**values)
 
 
 def fits(value: Any, kind: Any) -> bool:
     """Whether `value` is of the annotated type `kind`: str, int, float (finite), bool, None, unions, tuple[x, ...]."""
+    return _test(kind)(value)
+
+
+@cache
+def _test(kind: Any) -> Callable[[Any], bool]:
+    """The check of `fits` for one type, made once."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return any(fits(value, option) for option in get_args(kind))
+        options = [_test(option) for option in get_args(kind)]
+        return lambda value: any(test(value) for test in options)
     if origin is tuple:
         (item, _) = get_args(kind)
-        return isinstance(value, tuple) and _all_fit(value, item)
+        return lambda value: type(value) is tuple and _all_fit(value, item)
     if kind is float:
-        return type(value) in (int, float) and -LARGEST < value < LARGEST
-    return type(value) is (type(None) if kind is None else kind)
+        return lambda value: type(value) in (int, float) and abs(value) < LARGEST
+    wanted = type(None) if kind is None else kind
+    return lambda value: type(value) is wanted
 
 
 def _all_fit(values: tuple[Any, ...], kind: Any) -> bool:
     """`fits` of each; quick for the long tuples of numbers that headers hold."""
     types_ = set(map(type, values))
     if kind is float:
-        return types_ <= {int, float} and all(-LARGEST < value < LARGEST for value in values)
+        return types_ <= {int, float} and all(map(LARGEST.__gt__, map(abs, values)))
     return types_ <= {kind}
 
 
@@ -73,11 +81,11 @@ def strings(found: Any) -> Mapping[str, str]:
 
 
 @cache
-def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Type of each field, and whether it has a default."""
+def _fields(cls: Any) -> dict[str, tuple[Callable[[Any], bool], bool]]:
+    """The check of each field's type, and whether it has a default."""
     hints = get_type_hints(cls)
     return {
-        one.name: (hints[one.name], one.default is not MISSING or one.default_factory is not MISSING)
+        one.name: (_test(hints[one.name]), one.default is not MISSING or one.default_factory is not MISSING)
         for one in fields(cls)
     }
 
