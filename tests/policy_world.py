@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.metadata import video_metadata
 from tests.ranks import one_rank as one_rank
 from tests.ranks import run_ranks as run_ranks
 from verl.config.model import FsdpConfig, ModelConfig, OffloadConfig, OptimConfig
@@ -36,7 +37,6 @@ from verl.types import (
     Score,
     Trajectory,
     VideoClip,
-    VideoMetadata,
     VideoSpec,
 )
 
@@ -83,21 +83,7 @@ class World:
         self.packer = Packer(adapter, self.patches, shared_prompt, group)
 
     def clip(self, key: str, *, frames: int = 4, height: int = 64, width: int = 64) -> MediaRef:
-        metadata = VideoMetadata(
-            source_fps=4.0,
-            frame_indices=tuple(range(0, 2 * frames, 2)),
-            timestamps=tuple(i / 2 for i in range(frames)),
-            total_frames=2 * frames,
-            duration=frames / 2,
-            height=height,
-            width=width,
-            source_height=height,
-            source_width=width,
-            rotation=0,
-            sampler="test",
-            decoder="test",
-            resize="test",
-        )
+        metadata = video_metadata(range(0, 2 * frames, 2), height, width, fps=4.0, total_frames=2 * frames)
         rng = np.random.default_rng(sum(key.encode()))
         pixels = rng.integers(0, 256, (frames, 3, height, width), dtype=np.uint8)
         self.reader.clips[key] = VideoClip(frames=pixels, metadata=metadata)

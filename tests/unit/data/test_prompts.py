@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.metadata import video_metadata
 from verl.data.dataset import PromptDataset
 from verl.data.lengths import fitting, measure
 from verl.data.prompts import OverlongPromptError, PromptBuilder
@@ -60,22 +61,7 @@ class FakeVideos:
         name = Path(path).name
         if not name.isdigit():
             raise MediaError(f"{path}: cannot be read")
-        frames = tuple(range(int(name)))
-        return VideoMetadata(
-            source_fps=1.0,
-            frame_indices=frames,
-            timestamps=tuple(map(float, frames)),
-            total_frames=len(frames),
-            duration=float(len(frames)),
-            height=32,
-            width=32,
-            source_height=32,
-            source_width=32,
-            rotation=0,
-            sampler="s",
-            decoder="d",
-            resize="r",
-        )
+        return video_metadata(range(int(name)), 32, 32, fps=1.0)
 
     def ref(self, path: str) -> MediaRef:
         return MediaRef(path=path, spec=SPEC, key=path, entry=None, metadata=self.measure(path))

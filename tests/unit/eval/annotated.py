@@ -10,25 +10,12 @@ from pathlib import Path
 from eval.benchmark import BENCHMARKS
 from eval.item import EvalItem
 from eval.runner import read_items
-from verl.types import ImageMetadata, VideoMetadata
+from tests.metadata import video_metadata
+from verl.types import ImageMetadata
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 ROWS = json.loads((VECTORS / "eval_structured_rows.json").read_text())
-VIDEO = VideoMetadata(
-    source_fps=30,
-    frame_indices=(0, 30),
-    timestamps=(0.0, 1.0),
-    total_frames=60,
-    duration=2,
-    height=112,
-    width=196,
-    source_height=360,
-    source_width=640,
-    rotation=0,
-    sampler="qwen_utils",
-    decoder="pyav",
-    resize="bicubic",
-)
+VIDEO = video_metadata((0, 30), 112, 196, fps=30, total_frames=60, source_height=360, source_width=640)
 IMAGE = ImageMetadata(height=28, width=28, source_height=100, source_width=200, orientation=1, resize="bicubic")
 
 

@@ -13,6 +13,7 @@ from eval.benchmark import BENCHMARKS
 from eval.choices import letter_list
 from eval.grading import official_grade, robust_grade
 from eval.item import EvalItem, Medium, Subtitle
+from tests.metadata import video_metadata
 from verl.types import VideoMetadata
 
 CARRIED = json.loads((Path(__file__).parents[2] / "vectors" / "eval_choices.json").read_text())
@@ -41,21 +42,7 @@ def choice(options, answer, id="1", media=(), **fields) -> EvalItem:
 
 
 def film(*times: float) -> VideoMetadata:
-    return VideoMetadata(
-        source_fps=1.0,
-        frame_indices=tuple(int(time) for time in times),
-        timestamps=times,
-        total_frames=100,
-        duration=100.0,
-        height=32,
-        width=32,
-        source_height=32,
-        source_width=32,
-        rotation=0,
-        sampler="qwen_utils",
-        decoder="pyav",
-        resize="none",
-    )
+    return video_metadata(tuple(map(int, times)), 32, 32, fps=1.0, timestamps=times, total_frames=100)
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.metadata import video_metadata
 from verl.media.cache import ClipCache
-from verl.types import SourceId, VideoClip, VideoMetadata, VideoSpec
+from verl.types import SourceId, VideoClip, VideoSpec
 
 SPEC = VideoSpec(fps=2.0, max_frames=16, min_pixels=1024, max_pixels=65536)
 
@@ -24,17 +25,14 @@ def make_clip(frames: int = 4, height: int = 64, width: int = 96, seed: int = 0)
     pixels = np.clip(smooth + rng.normal(0, 2, (frames, 3, height, width)), 0, 255).astype(np.uint8)
     return VideoClip(
         frames=pixels,
-        metadata=VideoMetadata(
-            source_fps=25.0,
-            frame_indices=tuple(range(0, 10 * frames, 10)),
-            timestamps=tuple(index / 25 for index in range(0, 10 * frames, 10)),
+        metadata=video_metadata(
+            range(0, 10 * frames, 10),
+            height,
+            width,
+            fps=25.0,
             total_frames=10 * frames,
-            duration=10 * frames / 25,
-            height=height,
-            width=width,
             source_height=2 * height,
             source_width=2 * width,
-            rotation=0,
             sampler=SPEC.sampler,
             decoder=SPEC.decoder,
             resize=SPEC.resize,

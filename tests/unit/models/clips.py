@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers.video_utils import VideoMetadata as HfMetadata
 
+from tests.metadata import video_metadata
 from verl.types import VideoClip, VideoMetadata
 
 
@@ -48,21 +49,13 @@ def clip(shape: Shape, seed: int = 0) -> VideoClip:
 def metadata(shape: Shape) -> VideoMetadata:
     """Every `stride`-th frame of a longer video, or of an excerpt of one."""
     indices = tuple(range(0, shape.frames * shape.stride, shape.stride))
-    total = indices[-1] + 1 + shape.tail
-    return VideoMetadata(
-        source_fps=shape.fps,
-        frame_indices=tuple(shape.first + index for index in indices),
+    return video_metadata(
+        [shape.first + index for index in indices],
+        shape.height,
+        shape.width,
+        fps=shape.fps,
         timestamps=tuple(index / shape.fps for index in indices),
-        total_frames=total,
-        duration=total / shape.fps,
-        height=shape.height,
-        width=shape.width,
-        source_height=shape.height,
-        source_width=shape.width,
-        rotation=0,
-        sampler="every",
-        decoder="noise",
-        resize="none",
+        total_frames=indices[-1] + 1 + shape.tail,
         first_frame=shape.first,
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.metadata import video_metadata
 from verl.types import (
     Grid,
     ImageClip,
@@ -15,7 +16,6 @@ from verl.types import (
     Prompt,
     Record,
     VideoClip,
-    VideoMetadata,
     VideoSpec,
 )
 
@@ -24,21 +24,7 @@ PLACEHOLDER = 9
 
 def make_clip(num_frames: int = 4, height: int = 32, width: int = 64) -> VideoClip:
     frames = np.arange(num_frames * 3 * height * width, dtype=np.uint32).astype(np.uint8)
-    metadata = VideoMetadata(
-        source_fps=30.0,
-        frame_indices=tuple(range(0, 15 * num_frames, 15)),
-        timestamps=tuple(i / 2 for i in range(num_frames)),
-        total_frames=90,
-        duration=3.0,
-        height=height,
-        width=width,
-        source_height=height,
-        source_width=width,
-        rotation=0,
-        sampler="qwen_utils",
-        decoder="pyav",
-        resize="none",
-    )
+    metadata = video_metadata(range(0, 15 * num_frames, 15), height, width, fps=30.0, total_frames=90)
     return VideoClip(frames=frames.reshape(num_frames, 3, height, width), metadata=metadata)
 
 

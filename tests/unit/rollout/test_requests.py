@@ -29,7 +29,7 @@ def test_a_video_prompt_carries_collapsed_ids_frames_metadata_and_keys():
         "frames_indices": [0, 15, 30, 45],
         "total_num_frames": 90,
         "duration": 3.0,
-        "video_backend": "pyav",
+        "video_backend": "test",
         "do_sample_frames": False,
     }
 
