@@ -16,10 +16,10 @@ from verl.trainer import surplus
 from verl.trainer.clock import Clock
 from verl.trainer.drawn import Drawn, Mixed, engine_metrics
 from verl.trainer.filtering import GroupFilter
-from verl.trainer.groups import Group, baseline_of, by_group, numbered
+from verl.trainer.groups import Group, baseline_of, by_group, numbered, of_source
 from verl.trainer.handles import Rewards, Rollout
 from verl.trainer.offline import Mixing, replaced
-from verl.types import MediaRef, Prompt, Trajectory
+from verl.types import MediaRef, Prompt, Source, Trajectory
 
 
 class Prompts(Protocol):
@@ -113,9 +113,9 @@ class Collector:
             return self._score(chain(*offline, generated)), replace(mixed, groups=mixed.candidates)
         groups = self._score(generated)
         wanting = [number for number, group in enumerate(groups) if offline[number] and self.mixing.wants(group)]
-        taken = [row for number in wanting for row in offline[number]]
-        for late in self._score(taken):
+        for late in self._score(row for number in wanting for row in offline[number]):
             groups[late[0].trajectory.group] = replaced(groups[late[0].trajectory.group], late)
+        taken = of_source(list(chain(*groups)), Source.OFFLINE)
         return groups, replace(mixed, groups=len(wanting), discarded=len(taken))
 
     def _score(self, rows: Iterable[Trajectory]) -> list[Group]:

@@ -14,7 +14,7 @@ from verl.data.order import shuffled
 from verl.data.records import report
 from verl.errors import ConfigError, DataError
 from verl.trainer.groups import Group, of_policy, values_of
-from verl.types import Prompt, Record, Scored, Source, Trajectory
+from verl.types import Prompt, Record, Score, Scored, Source, Trajectory
 
 ACCURACY = "accuracy"  # the part of the score that the threshold is about
 
@@ -96,10 +96,9 @@ class Mixing:
 
 
 def replaced(group: Sequence[Scored], offline: Sequence[Scored]) -> Group:
-    """The group with these rows in the places of generated ones."""
-    places = {row.trajectory.index for row in offline}
-    kept = [row for row in group if row.trajectory.index not in places]
-    return sorted([*kept, *offline], key=lambda row: row.trajectory.index)
+    """The group with these rows in the places of generated ones. A row without a verdict takes nobody's place."""
+    judged = {row.trajectory.index: row for row in offline if isinstance(row.verdict, Score)}
+    return [judged.get(row.trajectory.index, row) for row in group]
 
 
 def _check(records: Sequence[Record], reader: OfflineReader) -> None:

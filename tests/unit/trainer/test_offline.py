@@ -16,7 +16,7 @@ from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
 from verl.trainer.filtering import GroupFilter
 from verl.trainer.offline import Mixing, replaced
-from verl.types import Score, Scored, Source
+from verl.types import NotScorable, Score, Scored, Source
 
 GOOD = "good"
 
@@ -54,15 +54,14 @@ def mixing(**changes):
 
 
 def collect(rows, **changes):
-    rollout, rewards = Watched(), Judged()
+    rollout = Watched()
     one = Collector(
         prompts=Rows(*rows),
         rollout=rollout,
-        rewards=rewards,
         plan=SamplingPlan(n=4, max_tokens=8, seed=1),
         num_prompts=len(rows),
         clock=Clock(),
-        **({"mixing": mixing()} | changes),
+        **({"rewards": Judged(), "mixing": mixing()} | changes),
     )
     groups, metrics = one.collect(1)
     return groups, metrics, rollout.diary[0]
@@ -115,6 +114,16 @@ def test_with_a_threshold_the_last_response_of_a_group_below_it_is_replaced():
     assert metrics["mix_policy/candidates"].value == 3 and metrics["mix_policy/groups"].value == 2
     assert metrics["mix_policy/discarded"].value == 2
     assert [row.verdict.overall for row in groups[3]] == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_one_without_a_verdict_takes_nobodys_place():
+    class Undecided(Judged):
+        def verdict(self, row):
+            return NotScorable(reason="no judge") if row.source is Source.OFFLINE else super().verdict(row)
+
+    groups, metrics, _ = collect([(1, GOOD)], mixing=mixing(threshold=0.5), rewards=Undecided())
+    assert sources(groups) == ["PPPP"]
+    assert metrics["mix_policy/groups"].value == 1 and metrics["mix_policy/discarded"].value == 0
 
 
 def test_a_response_that_is_too_long_leaves_the_group_to_the_policy():
