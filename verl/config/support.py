@@ -30,6 +30,12 @@ class Only:
 
 _STRATEGY = Only(values=("fsdp", "fsdp2"), missing="models are spread with FSDP2 only")
 _KL = ("kl", "abs", "mse", "low_var_kl", "k1", "k2", "k3")
+_FP16 = "gradients of float16 vanish without loss scaling"
+_TRAINED = {
+    "torch_dtype": Only(values=(None, "bf16", "fp32"), missing=_FP16),
+    "mp_param_dtype": Only(values=("bf16", "fp32"), missing=_FP16),
+    "mp_reduce_dtype": Only(values=("bf16", "fp32"), missing=_FP16),
+}
 _BUFFERS = Only(values=("fp32",), missing="buffers keep the type that the model gives them")
 
 ONLY: dict[str, Only] = {
@@ -41,6 +47,7 @@ ONLY: dict[str, Only] = {
     "worker.actor.strategy": _STRATEGY,
     "worker.actor.padding_free": Only(values=(True,), missing="rows are always packed without padding"),
     "worker.actor.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
+    **{f"worker.actor.fsdp.{name}": only for name, only in _TRAINED.items()},
     "worker.actor.fsdp.mp_buffer_dtype": _BUFFERS,
     "worker.ref.strategy": _STRATEGY,
     "worker.ref.fsdp.mp_buffer_dtype": _BUFFERS,
@@ -65,6 +72,7 @@ CRITIC_ONLY: dict[str, Only] = {
     "worker.critic.strategy": _STRATEGY,
     "worker.critic.dynamic_batching": Only(values=(True,), missing="passes are always filled up to a token budget"),
     "worker.critic.model.lora.rank": Only(values=(0,), missing="a critic trains all of its weights"),
+    **{f"worker.critic.fsdp.{name}": only for name, only in _TRAINED.items()},
     "worker.critic.fsdp.mp_buffer_dtype": _BUFFERS,
 }
 NO_EFFECT |= {
@@ -107,4 +115,4 @@ def remark(key: Key) -> str:
 
 
 def _spell(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
