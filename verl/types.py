@@ -14,15 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+UNLESS_GIVEN = ("start", "end", "folder_fps", "listing")  # fields that are in a cache key only where they are set
+
 Tokens: TypeAlias = NDArray[np.int32]
 Floats: TypeAlias = NDArray[np.float32]
+Flags: TypeAlias = NDArray[np.bool_]
 
 
 class Grid(NamedTuple):
@@ -44,6 +47,7 @@ class SourceId:
     path: str
     size: int
     mtime_ns: int
+    listing: str | None = None  # of a folder of frames: digest of the names, sizes and times of change of its files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +67,12 @@ class VideoSpec:
     lossy: str | None = None  # codec that the pixels went through after the resize, "jpeg95-444"; None: exact
     start: float | None = None  # of an excerpt: seconds from the first frame. Read as if the file held no more
     end: float | None = None
+    folder_fps: float | None = None  # frame rate of a video that is a folder of frames; a file tells its own
     version: int = 2  # bump when a decoder, sampler or resize rule gives other pixels than before
 
     def cache_key(self, source: SourceId) -> str:
         """Name of the one cache entry that holds `source` under this spec: 32 hex digits."""
-        spec = {
-            name: value for name, value in asdict(self).items() if name not in ("start", "end") or value is not None
-        }
-        return _digest({"spec": spec, "source": asdict(source)})
+        return _digest({"spec": _flat(self), "source": _flat(source)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,13 @@ class ImageSpec:
 
     def cache_key(self, source: SourceId) -> str:
         """Identity of the pixels of `source` under this spec: 32 hex digits."""
-        return _digest({"spec": {"kind": "image"} | asdict(self), "source": asdict(source)})
+        return _digest({"spec": {"kind": "image"} | _flat(self), "source": _flat(source)})
+
+
+def _flat(record: SourceId | VideoSpec | ImageSpec) -> dict[str, Any]:
+    """Its fields, which are plain values: `asdict` copies deeply, and keys are checked whenever a clip is read."""
+    found = {one.name: getattr(record, one.name) for one in fields(record)}
+    return {name: value for name, value in found.items() if name not in UNLESS_GIVEN or value is not None}
 
 
 def _digest(recipe: Mapping[str, Any]) -> str:
@@ -297,3 +305,4 @@ class Experience:
     advantages: Floats  # [R]
     returns: Floats  # [R]
     weights: Floats | None = None  # [R], what the loss of each token is multiplied by; None: nothing
+    chosen: Flags | None = None  # [R], tokens that the loss chose among those of the update; None: it does not choose

@@ -48,6 +48,7 @@ ADVANTAGE_SETTINGS: Mapping[str, Settings] = {
     "gae": {},
     "gdpo": {},
     "ema_grpo": {},
+    "optimal_token_baseline": {},
 }
 LOSS_SETTINGS: Mapping[str, Settings] = {
     "default": {},
@@ -61,6 +62,8 @@ LOSS_SETTINGS: Mapping[str, Settings] = {
     "dppo_kl": {},
     "dro": {"worker.actor.loss_options.dro_beta": "0.1"},
     "vespo": {},
+    "clip_cov": {},
+    "kl_cov": {},
 }
 FEW: Settings = {"worker.rollout.n": "4"}  # responses per prompt: siblings often agree
 SPARSE_WORLD: Settings = {

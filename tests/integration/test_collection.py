@@ -1,6 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""One run that filters groups, mixes in responses from the data, and compares with greedy ones."""
+"""One run that filters groups, mixes in responses from the data, compares with greedy ones, and chooses tokens."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ CHANGES = (
     "trainer.max_try_make_batch=0",
     "trainer.n_gpus_per_node=1",
     "trainer.val_freq=-1",
+    "worker.actor.loss_type=kl_cov",
+    "worker.actor.loss_options.kl_cov_ratio=0.2",
     "worker.actor.global_batch_size=4",
     "worker.rollout.n=3",
     "worker.rollout.enable_mix_policy=true",
@@ -103,6 +105,10 @@ def test_a_surplus_comes_back_from_a_checkpoint_to_the_bit(collected):
 
 def test_the_engine_and_the_trainer_agree_on_what_the_policy_wrote(collected):
     assert collected.gap < 1e-4
+
+
+def test_tokens_that_the_driver_chose_reach_the_loss(collected):
+    assert all(0.1 < row["actor/chosen_share"] <= 0.2 for row in collected.steps)
 
 
 def test_authors_are_told_apart_in_the_metrics(collected):

@@ -24,6 +24,9 @@ class Given:
     weights: list[float]
     gamma: float
     lam: float
+    old_logprobs: Rows
+    sum_pi_squared: Rows
+    importance: Rows
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -158,6 +161,30 @@ def opo(x: Given) -> Rows:
         weighted = sum(lengths[j] * x.scores[j] for j in x.siblings(row))
         found.append(score - weighted / tokens if tokens else 0.0)
     return over_tokens(x, found)
+
+
+def scatter(x: Given, row: int, token: int) -> float:
+    """W: of the gradient of a response up to `token`."""
+    total = 0.0
+    for t in inside(x.mask[row]):
+        if t <= token:
+            own = 1 - 2 * math.exp(x.old_logprobs[row][t]) + x.sum_pi_squared[row][t]
+            total += own * x.importance[row][t] ** 2
+    return total
+
+
+def optimal_token_baseline(x: Given) -> Rows:
+    returns, found = rewards_to_go(x, 1.0), []
+    for row, mask in enumerate(x.mask):
+        advantages = [0.0] * len(mask)
+        for t in inside(mask):
+            there = [j for j in x.siblings(row) if x.mask[j][t]]
+            weights = [scatter(x, j, t) for j in there]
+            weighted = sum(weight * returns[j][t] for weight, j in zip(weights, there, strict=True))
+            baseline = weighted / sum(weights) if len(there) > 1 else 0.0
+            advantages[t] = returns[row][t] - baseline if len(x.siblings(row)) > 1 else 0.0
+        found.append(advantages)
+    return found
 
 
 def gpg(x: Given) -> Rows:

@@ -21,6 +21,7 @@ class Response:
     q: Floats
     a: Floats
     frozen: Floats
+    chosen: Sequence[bool] = ()  # of losses that choose
 
 
 def _bounded(value: float, low: float, high: float) -> float:
@@ -106,6 +107,20 @@ def vespo(r: Response) -> list[float]:
     return losses
 
 
+def clip_cov(r: Response) -> list[float]:
+    losses = []
+    for p, q, a, is_chosen in zip(r.p, r.q, r.a, r.chosen, strict=True):
+        ratio = math.exp(p - q)
+        is_held = (a > 0 and ratio > 1 + HIGH) or (a < 0 and ratio < 1 - LOW)
+        losses.append(0.0 if is_chosen and not is_held else max(-ratio * a, -_bounded(ratio, 1 - LOW, 1 + HIGH) * a))
+    return losses
+
+
+def kl_cov(r: Response) -> list[float]:
+    rows = zip(r.p, r.q, r.a, r.chosen, strict=True)
+    return [-math.exp(p - q) * a + (0.1 * abs(p - q) if is_chosen else 0.0) for p, q, a, is_chosen in rows]
+
+
 LOSSES: dict[str, Callable[[Response], list[float]]] = {
     "default": ppo,
     "gspo": gspo,
@@ -118,7 +133,26 @@ LOSSES: dict[str, Callable[[Response], list[float]]] = {
     "dppo_tv": dppo_tv,
     "dppo_kl": dppo_kl,
     "vespo": vespo,
+    "clip_cov": clip_cov,
+    "kl_cov": kl_cov,
 }
+
+
+def by_covariance(p: Floats, a: Floats) -> list[float]:
+    """Of all tokens of an update, in any order."""
+    mean_p, mean_a = math.fsum(p) / len(p), math.fsum(a) / len(a)
+    return [(y - mean_a) * (x - mean_p) for x, y in zip(p, a, strict=True)]
+
+
+def choose_clip_cov(p: Floats, a: Floats, lots: Floats, ratio: float, bounds: tuple[float, float]) -> set[int]:
+    within = [i for i, value in enumerate(by_covariance(p, a)) if bounds[0] < value < bounds[1]]
+    return set(sorted(within, key=lambda i: lots[i])[: max(int(ratio * len(p)), 1)])
+
+
+def choose_kl_cov(p: Floats, a: Floats, lots: Floats, ratio: float) -> set[int]:
+    values = by_covariance(p, a)
+    order = sorted(range(len(p)), key=lambda i: (-values[i], lots[i]))
+    return set(order[: max(int(ratio * len(p)), 1)])
 
 
 def average(rows: Sequence[Floats], mode: str, constant: float) -> float:

@@ -43,11 +43,19 @@ class Case:
         values = self._inputs[name]
         if name in ("index", "labels", "lengths"):
             return torch.tensor(values)
-        if name in ("logits", "logit_grad_w"):
+        if name in ("logits", "logit_grad_w") or (isinstance(values[0], list) and isinstance(values[0][0], list)):
             return torch.tensor(values, dtype=self._dtype)
         rows = [row if isinstance(row, list) else [row] * self["response_mask"].shape[1] for row in values]
         floats = torch.tensor([[float(v) for v in row] for row in rows], dtype=self._dtype)
         return floats.bool() if name.endswith("mask") else floats
+
+    def numbers(self, name: str) -> list[float]:
+        """An input of one number per row."""
+        return list(self._inputs[name])
+
+    def integers(self, name: str) -> list[list[int]]:
+        """An input of token ids, padded rows of them."""
+        return [list(row) for row in self._inputs[name]]
 
     def check(self, name: str, found: Tensor | float, scale: float = 1.0, where: Tensor | None = None) -> None:
         """`found` is what the paper says, or else what the implementation gave; only at `where`, if that is given."""

@@ -54,6 +54,9 @@ class Case:
             "values": self.tensor("values"),
             "baselines": self.tensor("reward_baselines"),
             "parts": {name: self.tensor(f"rewards_{name}") for name in names},
+            "old_logprobs": self.tensor("old_log_probs"),
+            "sum_pi_squared": self.tensor("sum_pi_squared"),
+            "importance_weights": self.tensor("rollout_is_weights"),
             "settings": self.settings(),
         }
         return AdvantageInput(**(fields | changes))
@@ -74,6 +77,7 @@ class Case:
                 whitens=params.get("whiten") is not False,
                 whiten_ddof=params.get("ddof", 1),
                 whiten_eps=params.get("weps", 1e-8),
+                weight_eps=1e-8,
             ),
         )
 
@@ -165,6 +169,28 @@ def test_rewards_outside_the_mask_that_verl_counts_are_not_read(case: Case) -> N
     assert not torch.allclose(clean, torch.tensor(case.expected["advantages"], dtype=torch.float64), atol=1e-3)
 
 
+@each(some(ALL, "optimal_token_baseline/tir_no_is/verl"))
+def test_the_name_for_several_turns_is_the_same_estimator(case: Case) -> None:
+    """Each response here is of one turn, for which verl's two functions agree."""
+    assert case.params["estimator"] == "tir_optimal_token_baseline"
+    assert find_advantage(case.params["estimator"]) is find_advantage(case.estimator)
+
+
+@each(some(ALL, "optimal_token_baseline/"))
+def test_the_token_baseline_is_published_without_an_epsilon(case: Case) -> None:
+    theirs, ours = compute(case).advantages, compute(case, settings=AlgorithmSettings()).advantages
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+    assert not torch.equal(ours, theirs)
+
+
+@each(some(ALL, "optimal_token_baseline/"))
+def test_the_token_baseline_does_not_read_what_stands_outside_the_mask(case: Case) -> None:
+    x = case.given()
+    assert x.old_logprobs is not None and x.sum_pi_squared is not None
+    blind = {name: getattr(x, name).masked_fill(~x.mask, torch.nan) for name in ("old_logprobs", "sum_pi_squared")}
+    assert torch.equal(compute(case, **blind).advantages, compute(case).advantages)
+
+
 @each(EMA)
 def test_ema_grpo_over_several_batches(case: Case) -> None:
     memory: Any = {}
@@ -188,6 +214,7 @@ def test_ema_grpo_over_several_batches(case: Case) -> None:
 def test_the_names_of_upstream_and_of_verl_are_known() -> None:
     upstream = ("grpo", "grpo_passk", "gae", "rloo", "remax", "reinforce_plus_plus", "gdpo")
     verl = ("reinforce_plus_plus_baseline", "rloo_vectorized", "grpo_vectorized", "opo", "gpg")
+    verl += ("optimal_token_baseline", "tir_optimal_token_baseline")
     assert {*upstream, *verl, "dr_grpo", "ema_grpo"} <= {*ADVANTAGES}
 
 

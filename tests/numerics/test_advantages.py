@@ -37,7 +37,9 @@ NAMES = (
     "opo",
     "gpg",
     "ema_grpo",
+    "optimal_token_baseline",
 )
+STREAMS = ("rewards", "values", "old_logprobs", "sum_pi_squared", "importance_weights")
 RELATIVE = ("grpo", "dr_grpo", "grpo_passk", "rloo", "reinforce_plus_plus_baseline", "opo", "ema_grpo", "gdpo")
 WHOLE_BATCH = ("reinforce_plus_plus", "reinforce_plus_plus_baseline", "gae", "gdpo", "gdpo_by_token", "gpg", "ema_grpo")
 DISCRETE = st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0, -0.5])  # equal scores, whose sums are not exact, are common
@@ -63,6 +65,7 @@ class Batch:
     def naive(self) -> naive.Given:
         x = self.x
         assert x.values is not None and x.baselines is not None and x.tasks is not None
+        assert x.old_logprobs is not None and x.sum_pi_squared is not None and x.importance_weights is not None
         return naive.Given(
             rewards=x.rewards.tolist(),
             mask=x.mask.tolist(),
@@ -74,6 +77,9 @@ class Batch:
             weights=list(x.settings.weights),
             gamma=x.settings.gamma,
             lam=x.settings.lam,
+            old_logprobs=x.old_logprobs.tolist(),
+            sum_pi_squared=x.sum_pi_squared.tolist(),
+            importance=x.importance_weights.tolist(),
             memory=x.memory,  # type: ignore[arg-type]
         )
 
@@ -98,6 +104,7 @@ def batches(draw: st.DrawFn) -> Batch:
     for row, score in enumerate(scores):
         if mask[row].any():
             last[row, int(mask[row].nonzero()[-1])] = score
+    logprobs = -stream().abs()
     parts = {name: torch.tensor(draw(st.lists(DISCRETE, min_size=rows, max_size=rows))).double() for name in PARTS}
     return Batch(
         {
@@ -108,6 +115,9 @@ def batches(draw: st.DrawFn) -> Batch:
             "baselines": torch.randn(rows, generator=random, dtype=torch.float64),
             "parts": parts,
             "tasks": tuple(f"task {label % 2}" for label in group),
+            "old_logprobs": logprobs,
+            "sum_pi_squared": logprobs.exp() ** 2 + stream().abs() / 10,  # at least the square of one of them
+            "importance_weights": stream().exp().clamp(max=2),
             "memory": draw(st.sampled_from([{}, {"task 0": {"mean": 0.4, "square": 0.5}}])),
             "settings": {
                 "gamma": draw(st.sampled_from([1.0, 0.9])),
@@ -129,13 +139,13 @@ def same(found: Tensor, expected: Tensor) -> None:
 
 
 def reordered(x: AdvantageInput, order: list[int]) -> AdvantageInput:
-    assert x.values is not None and x.baselines is not None and x.tasks is not None
+    assert x.baselines is not None and x.tasks is not None
+    streams = {name: getattr(x, name)[order] for name in STREAMS}
     return replace(
         x,
-        rewards=x.rewards[order],
+        **streams,
         mask=x.mask[order],
         group=x.group[order],
-        values=x.values[order],
         baselines=x.baselines[order],
         parts={name: part[order] for name, part in x.parts.items()},
         tasks=tuple(x.tasks[row] for row in order),
@@ -164,17 +174,12 @@ def test_neither_row_order_nor_the_names_of_groups_matter(name: str, batch: Batc
 @given(batch=batches(), extra=st.integers(1, 3), at=st.integers(0, 6))
 def test_padding_does_not_matter_wherever_it_is(name: str, batch: Batch, extra: int, at: int) -> None:
     x, at = batch.x, min(at, batch.x.mask.shape[1])
-    assert x.values is not None
 
     def widened(tensor: Tensor, fill: float) -> Tensor:
         return torch.cat([tensor[:, :at], pad(tensor[:, at:], (extra, 0), value=fill)], dim=-1)
 
-    wider = replace(
-        x,
-        rewards=widened(x.rewards, torch.nan),
-        values=widened(x.values, torch.nan),
-        mask=widened(x.mask.double(), 0.0).bool(),
-    )
+    streams = {name: widened(getattr(x, name), torch.nan) for name in STREAMS}
+    wider = replace(x, **streams, mask=widened(x.mask.double(), 0.0).bool())
     found = compute(name, wider)
     kept = torch.arange(wider.mask.shape[1])
     kept = kept[(kept < at) | (kept >= at + extra)]
@@ -187,8 +192,7 @@ def test_padding_does_not_matter_wherever_it_is(name: str, batch: Batch, extra: 
 @given(batch=batches())
 def test_nothing_outside_the_mask_is_read(name: str, batch: Batch) -> None:
     x = batch.x
-    assert x.values is not None
-    loud = replace(x, rewards=x.rewards.nan_to_num(9e9), values=x.values.nan_to_num(-9e9))
+    loud = replace(x, **{name: getattr(x, name).nan_to_num(9e9) for name in STREAMS})
     assert torch.equal(compute(name, loud).advantages, compute(name, x).advantages)
     assert torch.equal(compute(name, loud).returns, compute(name, x).returns)
 
@@ -229,7 +233,7 @@ def test_rewards_on_another_scale(name: str, batch: Batch, scale: float) -> None
         baselines=x.baselines * scale,
         parts={name: part * scale for name, part in x.parts.items()},
     )
-    grows = name in ("dr_grpo", "grpo_passk", "rloo", "remax", "opo", "gpg")
+    grows = name in ("dr_grpo", "grpo_passk", "rloo", "remax", "opo", "gpg", "optimal_token_baseline")
     before, after = compute(name, x).advantages, compute(name, scaled).advantages
     if name == "ema_grpo" and min(total for total, _ in compute(name, x).metrics.values() if total) <= 0.01:
         return  # the floor under a task's std, and groups measured by their own
@@ -286,7 +290,35 @@ def test_a_verl_singleton_keeps_its_score(batch: Batch) -> None:
     raw = x.scores[:, None] * x.mask
     for name in ("dr_grpo", "rloo", "opo"):
         same(compute(name, x).advantages, raw)
+    later = torch.tensor(naive.rewards_to_go(batch.naive(), 1.0), dtype=torch.float64)
+    same(compute("optimal_token_baseline", x).advantages, later)
     same(compute("grpo", x).advantages, raw / (1 + 1e-6))
+
+
+@few
+@given(batch=batches())
+def test_the_token_baseline_of_equal_returns_leaves_exactly_nothing(batch: Batch) -> None:
+    """As long as a sibling is left; and without importance weights all weigh as if those were 1."""
+    x = batch.x
+    first = torch.zeros_like(x.mask).scatter(1, (x.mask.shape[1] - 1 - x.mask.flip(1).long().argmax(1))[:, None], True)
+    x = replace(x, rewards=torch.where(first, 0.7, 0.0).double(), importance_weights=None)
+    found = compute("optimal_token_baseline", x).advantages
+    there = torch.stack([(x.mask & (x.group == label)[:, None]).sum(0) for label in x.group])
+    assert found[x.mask & (there > 1)].eq(0).all()
+    same(compute("optimal_token_baseline", replace(x, importance_weights=torch.ones_like(x.rewards))).advantages, found)
+
+
+@pytest.mark.parametrize("certainty", [0.0, 1e-7])
+def test_tokens_that_were_certain_do_not_divide_by_nothing(certainty: float) -> None:
+    """Their gradient is 0, whatever the advantage; rounding may even leave less than 0."""
+    x = AdvantageInput(
+        rewards=torch.tensor([[0.0, 1.0], [0.0, 0.5]]),
+        mask=torch.ones(2, 2, dtype=torch.bool),
+        group=torch.zeros(2, dtype=torch.int64),
+        old_logprobs=torch.zeros(2, 2),
+        sum_pi_squared=torch.full((2, 2), 1 - certainty),
+    )
+    assert compute("optimal_token_baseline", x).advantages.tolist() == [[0.5, 0.5], [0.0, 0.0]]
 
 
 # Memory ---------------------------------------------------------------------------------------------------

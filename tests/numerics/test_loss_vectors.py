@@ -247,7 +247,7 @@ def test_logprobs_and_entropy_of_logits(case: Case) -> None:
     flat = logits.reshape(-1, logits.shape[-1]).requires_grad_()
     head, sampling = torch.eye(flat.shape[-1], dtype=flat.dtype), Sampling(temperature=case.params["temperature"])
     labels = case["labels"].flatten()
-    logprobs, entropy = token_logprobs(flat, head, labels, sampling, with_entropy=True)
+    logprobs, entropy = token_logprobs(flat, head, labels, sampling, also="entropy")
     assert entropy is not None
     shape = case["labels"].shape
     float32 = {"rtol": 1e-4, "atol": 1e-5}
@@ -270,9 +270,7 @@ def test_the_mean_entropy(case: Case) -> None:
     logits, mask = case["logits"], case["response_mask"]
     flat = logits.reshape(-1, logits.shape[-1])
     targets = torch.zeros(len(flat), dtype=torch.int64)
-    _, entropy = token_logprobs(
-        flat, torch.eye(flat.shape[-1], dtype=flat.dtype), targets, Sampling(), with_entropy=True
-    )
+    _, entropy = token_logprobs(flat, torch.eye(flat.shape[-1], dtype=flat.dtype), targets, Sampling(), also="entropy")
     assert entropy is not None
     found = aggregate(entropy.reshape(mask.shape), mask, AVERAGES[case.params["agg"]], denominators(case, mask))
     assert found.item() == pytest.approx(case.expected["loss"], rel=1e-5)

@@ -19,7 +19,7 @@ from verl.algorithms.policy_loss import LOSSES, find_loss
 
 CONSTANT = 7.0
 OPTIONS = {"dro_beta": 0.5}
-STREAMS = ("logprobs", "old_logprobs", "ref_logprobs", "advantages", "mask", "off_policy", "weights")
+STREAMS = ("logprobs", "old_logprobs", "ref_logprobs", "advantages", "mask", "off_policy", "weights", "chosen")
 names = st.sampled_from(sorted(naive_losses.LOSSES))
 averages = st.sampled_from(["token", "seq", "seq_sum", "seq_norm", "sum"])
 
@@ -27,13 +27,19 @@ averages = st.sampled_from(["token", "seq", "seq_sum", "seq_norm", "sum"])
 def loss_input(batch: Batch, average: str, **changes: object) -> LossInput:
     x = batch.loss_input(average=average, options=OPTIONS, **changes)
     counts = replace(Denominators.of(batch.mask), response_length=CONSTANT)
-    return replace(x, denominators=counts)
+    return replace(x, denominators=counts, chosen=some(batch))
+
+
+def some(batch: Batch) -> Tensor:
+    """Tokens that a loss is told were chosen."""
+    return batch.advantages > 0.3
 
 
 def expected(name: str, batch: Batch, logprobs: Tensor, average: str) -> float:
     rows = []
     for row, length in enumerate(batch.lengths):
-        cut = [t[row, :length].tolist() for t in (logprobs, batch.old_logprobs, batch.advantages, batch.logprobs)]
+        streams = (logprobs, batch.old_logprobs, batch.advantages, batch.logprobs, some(batch))
+        cut = [t[row, :length].tolist() for t in streams]
         rows.append(naive_losses.LOSSES[name](naive_losses.Response(*cut)) if length else [])
     return naive_losses.mean_seq(rows) if name == "gmpo" else naive_losses.average(rows, average, CONSTANT)
 
@@ -108,7 +114,7 @@ def test_padding_changes_nothing_and_learns_nothing(batch: Batch, name: str, ave
         filler = torch.full((len(values), extra), False if values.dtype == torch.bool else float("nan"))
         return torch.cat([values, filler.to(values.dtype)], -1)
 
-    streams = ("logprobs", "old_logprobs", "ref_logprobs", "advantages", "mask")
+    streams = ("logprobs", "old_logprobs", "ref_logprobs", "advantages", "mask", "chosen")
     wide = replace(x, **{n: widened(getattr(x, n)) for n in streams})
     narrow, padded = (gradient(name, one, [everything(batch)]) for one in (x, wide))
     assert padded[0] == pytest.approx(narrow[0], rel=1e-12)
@@ -116,7 +122,10 @@ def test_padding_changes_nothing_and_learns_nothing(batch: Batch, name: str, ave
     assert padded[1][~wide.mask].eq(0).all()
 
 
-@given(batches(), st.sampled_from(["default", "gspo", "gspo_token", "cispo", "sapo", "gmpo", "gpg", "dppo_tv"]))
+ALIKE = ("default", "gspo", "gspo_token", "cispo", "sapo", "gmpo", "gpg", "dppo_tv", "kl_cov")
+
+
+@given(batches(), st.sampled_from(ALIKE))
 def test_on_policy_every_loss_is_the_policy_gradient(batch: Batch, name: str) -> None:
     """With a ratio of 1 and one advantage per response, all agree to first order."""
     first = batch.advantages[:, :1].nan_to_num() + 0.5

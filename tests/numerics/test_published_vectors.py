@@ -5,13 +5,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 
 from tests.numerics.published import AVERAGES, Case, cases, denominators, each, loss_input
 from verl.algorithms.aggregate import aggregate
+from verl.algorithms.contract import Denominators, LossInput
 from verl.algorithms.kl import AdaptiveKl, FixedKl, apply_kl_penalty, estimate_kl
 from verl.algorithms.policy_loss import find_loss
+from verl.config.checks import check
+from verl.config.load import load
+from verl.errors import ConfigError
 
 
 @each(cases("ppo"))
@@ -49,6 +55,7 @@ def test_the_gradient_of_a_split_batch(case: Case) -> None:
 
 AGGREGATE = cases("aggregate", "agg_loss/")
 MASKED_ROW = AGGREGATE.pop("agg_loss/seq_fully_masked_row/easyr1")
+WITHOUT_COUNTS = AGGREGATE.pop("agg_loss/missing_global_dp2/verl")
 
 
 def aggregated(case: Case) -> float:
@@ -67,6 +74,19 @@ def test_a_row_without_tokens_does_not_count_as_a_sequence_as_it_does_in_easyr1(
     assert not mask.any(-1).all()
 
 
+def test_a_loss_without_counts_cannot_be_asked_for_where_verl_raises() -> None:
+    """Nothing falls back on the counts of one rank: whoever averages must bring those of the optimiser step."""
+    assert WITHOUT_COUNTS.expected["raises"].startswith("ValueError: (global) batch_num_tokens is required")
+    mask, values = WITHOUT_COUNTS["loss_mask"], WITHOUT_COUNTS["loss_mat"]
+    streams: dict[str, Any] = {"logprobs": values, "old_logprobs": values, "advantages": values, "mask": mask}
+    with pytest.raises(TypeError, match="denominators"):
+        LossInput(**streams)
+    with pytest.raises(TypeError, match="num_tokens"):
+        Denominators(num_sequences=5.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="denominators"):
+        aggregate(values, mask, AVERAGES[WITHOUT_COUNTS.params["agg"]])  # type: ignore[call-arg]
+
+
 # KL -------------------------------------------------------------------------------------------------------
 
 
@@ -83,6 +103,18 @@ def test_kl_estimators(case: Case) -> None:
     same = torch.where(kl.abs() < 10, True, not is_bounded)
     case.check("kl", kl.detach(), where=same)
     case.check("grad", logprobs.grad, where=same)
+
+
+@each(cases("kl_full"))
+def test_the_full_divergence_is_refused_by_a_message_that_names_what_there_is(case: Case) -> None:
+    """It sums over the vocabulary. What we have of a token is one log-prob, and their sums over a row are no KL."""
+    kind, streams = case.params["kl_type"], (case["log_probs"], case["ref_log_probs"])
+    logprobs, ref = (values[..., 0] if values.dim() == 3 else values for values in streams)
+    with pytest.raises(ConfigError, match=r"whole distribution.*use 'low_var_kl', 'kl', 'mse' or 'abs'"):
+        estimate_kl(logprobs, ref, kind)
+    alternatives = "kl or abs or mse or low_var_kl or k1 or k2 or k3"
+    with pytest.raises(ConfigError, match=rf"algorithm\.kl_penalty=full: .* nobody keeps; set it to {alternatives}"):
+        check(load([f"algorithm.kl_penalty={kind}"]))
 
 
 @each(cases("kl", "kl_in_reward/"))

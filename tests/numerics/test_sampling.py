@@ -11,10 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl.fsdp.forward import token_logprobs
+from verl.fsdp.forward import Also, token_logprobs
 from verl.fsdp.sampling import Sampling
 
 WIDTH, VOCABULARY = 4, 12
+SQUARES: Also = "sum_pi_squared"
 
 
 def drawn_from(logits: list[float], how: Sampling) -> dict[int, float]:
@@ -48,7 +49,7 @@ def test_logprobs_entropy_and_gradient_are_those_of_the_truncated_distribution(h
     logits = (hidden.detach() @ head.t()).double()
     tables = [drawn_from(row.tolist(), how) for row in logits]
     targets = [list(table)[seed % len(table)] for table in tables]
-    found, entropy = token_logprobs(hidden, head, torch.tensor(targets), how, with_entropy=True)
+    found, entropy = token_logprobs(hidden, head, torch.tensor(targets), how, also="entropy")
     assert entropy is not None
     for row, (table, target) in enumerate(zip(tables, targets, strict=True)):
         assert found[row].item() == pytest.approx(math.log(table[target]), abs=2e-5)
@@ -58,6 +59,16 @@ def test_logprobs_entropy_and_gradient_are_those_of_the_truncated_distribution(h
         torch.testing.assert_close(grad[row], (head[target] - mean) / how.temperature, atol=1e-4, rtol=1e-3)
     (slope,) = torch.autograd.grad(entropy.sum(), hidden)
     assert slope.isfinite().all()
+
+
+@given(samplings, st.integers(0, 1000))
+def test_the_sum_of_squared_probabilities_is_that_of_the_truncated_distribution(how: Sampling, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    hidden, head = (torch.randn(size, WIDTH, generator=random) for size in (3, VOCABULARY))
+    tables = [drawn_from(row.tolist(), how) for row in (hidden @ head.t()).double()]
+    _, found = token_logprobs(hidden, head, torch.tensor([next(iter(table)) for table in tables]), how, also=SQUARES)
+    assert found is not None
+    assert found.tolist() == pytest.approx([sum(p * p for p in table.values()) for table in tables], rel=2e-5)
 
 
 @given(samplings, st.integers(0, 1000))

@@ -87,8 +87,9 @@ def step(path: Path, side: int, case: dict[str, Any]) -> Found:
             if parameter.grad is not None:
                 found[f"gradient of {name}"] = whole(parameter.grad)
 
-    logprobs = policy.logprobs([row.trajectory for row in rows])
+    logprobs, squares = zip(*policy.logprobs_and_squares([row.trajectory for row in rows]), strict=True)
     found["logprobs"] = torch.cat([torch.from_numpy(row) for row in logprobs])
+    found["sum_pi_squared"] = torch.cat([torch.from_numpy(row) for row in squares])
     policy.optimizer.register_step_pre_hook(keep)
     metrics = policy.update([rows], EVERYTHING)
     names = sorted(name for name in metrics if name.startswith("actor/") and name != "actor/skipped_updates")

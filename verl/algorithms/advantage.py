@@ -60,6 +60,7 @@ class Advantage:
         absent = [
             *(["values"] if Needs.CRITIC in self.needs and x.values is None else []),
             *(["baselines"] if Needs.GREEDY_BASELINE in self.needs and x.baselines is None else []),
+            *(_absent(x, "old_logprobs", "sum_pi_squared") if Needs.SUM_PI_SQUARED in self.needs else []),
             *(["tasks"] if Needs.TASK in self.needs and x.tasks is None else []),
             *(parts if Needs.COMPONENTS in self.needs else []),
         ]
@@ -96,6 +97,10 @@ class Advantage:
             advantage = {"zero": "0", "score": "its score"}[x.settings.conventions.singleton]
             log.warning("%d prompts have one response only, and its advantage is %s", stats.num_singletons, advantage)
         return {"groups/singleton": (stats.num_singletons, stats.num_groups)}
+
+
+def _absent(x: AdvantageInput, *names: str) -> list[str]:
+    return [name for name in names if getattr(x, name) is None]
 
 
 ADVANTAGES: Registry[Advantage] = Registry("advantage estimator", "verl.algorithms.advantages")

@@ -40,6 +40,7 @@ class Needs(Flag):
     GREEDY_BASELINE = auto()  # `baselines`: the score of the greedy response to the same prompt
     COMPONENTS = auto()  # `parts`: the named parts of every score
     TASK = auto()  # `tasks`: the kind of problem that every row answers
+    SUM_PI_SQUARED = auto()  # `sum_pi_squared`, by a log-prob pass that takes a little longer; and `old_logprobs`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Conventions:
     whitens: bool = True  # False: gae and reinforce_plus_plus leave their advantages as they are
     whiten_eps: float = 1e-8  # added to a variance over tokens
     whiten_ddof: int = 1  # taken off by a variance over the batch
+    weight_eps: float = 0.0  # added to the sum of the weights of an optimal_token_baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,9 @@ class AdvantageInput:
     parts: Mapping[str, Float[Tensor, " B"]] = field(default_factory=dict)
     tasks: tuple[str, ...] | None = None  # B of them
     off_policy: Bool[Tensor, " B"] | None = None  # rows the policy did not write itself
+    old_logprobs: Float[Tensor, "B R"] | None = None  # of the policy at the start of the step, by the trainer
+    sum_pi_squared: Float[Tensor, "B R"] | None = None  # of all tokens that could have been drawn in the place of each
+    importance_weights: Float[Tensor, "B R"] | None = None  # of `correction`, before rejections; None: nothing weighs
     memory: Memory = field(default_factory=dict)  # what the last step's output had; empty at the first
     settings: AlgorithmSettings = AlgorithmSettings()
 
@@ -202,6 +207,18 @@ class LossInput:
     entropy: Float[Tensor, "B R"] | None = None
     off_policy: Bool[Tensor, " B"] | None = None  # rows the policy did not write itself
     weights: Float[Tensor, "B R"] | None = None  # of `correction.correct`; what the loss of each token is multiplied by
+    chosen: Bool[Tensor, "B R"] | None = None  # tokens that the loss's own choice took, of those of the whole update
+    settings: LossSettings = LossSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceInput:
+    """All rows of an optimiser step, before it: what a loss chooses tokens from, whoever holds them. No gradient."""
+
+    logprobs: Float[Tensor, "B R"]  # of the policy at the start of the training step
+    advantages: Float[Tensor, "B R"]
+    lots: Float[Tensor, "B R"]  # a random number in [0, 1) for every token, its own wherever its row stands
+    mask: Bool[Tensor, "B R"]
     settings: LossSettings = LossSettings()
 
 

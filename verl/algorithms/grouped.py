@@ -35,10 +35,11 @@ class GroupStats:
         return float((self.is_first & (self.size == 1)).sum())
 
 
-def over_siblings(values: Shaped[Tensor, " B"], group: Int[Tensor, " B"], how: Reduction) -> Shaped[Tensor, " B"]:
-    """Sum, largest or smallest of the `values` of every row's group."""
+def over_siblings(values: Shaped[Tensor, " B *R"], group: Int[Tensor, " B"], how: Reduction) -> Shaped[Tensor, " B *R"]:
+    """Sum, largest or smallest of the `values` of every row's group; token by token if rows have some."""
     labels, of_row = torch.unique(group, return_inverse=True)
-    found = values.new_zeros(len(labels)).scatter_reduce(0, of_row, values, how, include_self=False)
+    index = of_row.view(-1, *[1] * (values.ndim - 1)).expand(values.shape)
+    found = values.new_zeros(len(labels), *values.shape[1:]).scatter_reduce(0, index, values, how, include_self=False)
     return found[of_row]
 
 

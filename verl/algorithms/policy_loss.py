@@ -6,22 +6,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from verl.algorithms.aggregate import aggregate, total
-from verl.algorithms.contract import Average, Denominators, LossInput, LossOutput, MetricSum, Option, TokenLoss
+from verl.algorithms.contract import (
+    Average,
+    ChoiceInput,
+    Denominators,
+    LossInput,
+    LossOutput,
+    LossSettings,
+    MetricSum,
+    Option,
+    TokenLoss,
+)
 from verl.algorithms.kl import estimate_kl
 from verl.algorithms.masked import row_means, token_means, zero_outside
 from verl.algorithms.off_policy import blend
 from verl.algorithms.ratio import log_ratios
 from verl.errors import ConfigError, ContractError
-from verl.registry import Registry
+from verl.registry import Registry, nearest
 
 LossFunction: TypeAlias = Callable[[LossInput], TokenLoss]
+ChoiceFunction: TypeAlias = Callable[[ChoiceInput], Tensor]  # [B, R] bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +52,42 @@ class PolicyLoss:
     name: str
     function: LossFunction
     options: tuple[str, ...] = ()  # numbers that it cannot do without
+    defaults: Mapping[str, float] = field(default_factory=dict)  # numbers that need not be set, and what they are then
+    choice: ChoiceFunction | None = None  # of tokens of the whole update, which the function finds in `chosen`
 
     def check(self, options: Mapping[str, Option]) -> None:
-        """Raises ConfigError unless `options` have every number that this loss needs."""
-        for name in self.options:
-            _number(options, name)
+        """Raises ConfigError unless `options` have every number that this loss needs; where it has defaults, also for
+        names that it does not know. A choice is tried on a single token."""
+        for name in options if self.defaults else ():
+            if name not in self._known:
+                known = ", ".join(self._known)
+                raise ConfigError(
+                    f"worker.actor.loss_options.{name} is no number of {self.name!r}{nearest(name, self._known)}"
+                    f" (known: {known})"
+                )
+        for name in self._known:
+            _number({**self.defaults, **options}, name)
+        if self.choice is not None:
+            one = torch.zeros(1, 1)
+            told = LossSettings(options=options)
+            self.choose(ChoiceInput(logprobs=one, advantages=one, lots=one, mask=one == 0, settings=told))
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return (*self.options, *self.defaults)
+
+    def choose(self, x: ChoiceInput) -> Tensor:
+        """The tokens [B, R] that the choice of this loss takes, which must have one. Raises ContractError when it
+        returns something else."""
+        if self.choice is None:
+            raise ContractError(f"loss {self.name!r} has no choice to make")
+        chosen: object = self.choice(replace(x, settings=self._with_defaults(x.settings)))
+        if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool or chosen.shape != x.mask.shape:
+            raise ContractError(f"the choice of loss {self.name!r} is no bool tensor of shape {tuple(x.mask.shape)}")
+        return chosen & x.mask
+
+    def _with_defaults(self, settings: LossSettings) -> LossSettings:
+        return replace(settings, options={**self.defaults, **settings.options}) if self.defaults else settings
 
     def compute(self, x: LossInput) -> LossOutput:
         """The function's loss averaged, plus kl_coef times the KL, minus entropy_coef times the entropy.
@@ -54,7 +96,9 @@ class PolicyLoss:
         what a weight of 0 rejects still counts in the denominators. Raises ContractError when an input is missing or
         the function returns another type or shape.
         """
-        x = _without_padding(x)
+        if self.choice is not None and x.chosen is None:
+            raise ContractError(f"loss {self.name!r} needs its choice among the tokens of the update: not supplied")
+        x = replace(_without_padding(x), settings=self._with_defaults(x.settings))
         y = self.function(x)
         if not isinstance(y, TokenLoss):
             raise ContractError(f"loss {self.name!r} returned {type(y).__name__}, not a TokenLoss")
@@ -85,7 +129,7 @@ def worth_learning(x: LossInput, delta: float) -> Tensor:
     return ~(has_fallen.unsqueeze(-1) & (x.advantages < 0))
 
 
-def option(x: LossInput, name: str) -> float:
+def option(x: LossInput | ChoiceInput, name: str) -> float:
     """A number of one loss. Raises ConfigError when it is not set."""
     return _number(x.settings.options, name)
 
@@ -139,14 +183,21 @@ def _means(terms: list[_Term], x: LossInput) -> dict[str, MetricSum]:
 LOSSES: Registry[PolicyLoss] = Registry("policy loss", "verl.algorithms.losses")
 
 
-def loss(*names: str, options: tuple[str, ...] = ()) -> Callable[[LossFunction], PolicyLoss]:
+def loss(
+    *names: str,
+    options: tuple[str, ...] = (),
+    defaults: Mapping[str, float] | None = None,
+    choice: ChoiceFunction | None = None,
+) -> Callable[[LossFunction], PolicyLoss]:
     """Decorator that makes a function a policy loss, filed under `names`. A user's file needs no name.
 
-    A run without one of the numbers `options` in worker.actor.loss_options does not start.
+    A run without one of the numbers `options` in worker.actor.loss_options does not start; those of `defaults` may be
+    left out there. `choice` is made once for all rows of an optimiser step, and the function finds it in `chosen`.
     """
 
     def wrap(function: LossFunction) -> PolicyLoss:
-        return LOSSES.register(*names)(PolicyLoss((*names, function.__name__)[0], function, options))
+        name = (*names, function.__name__)[0]
+        return LOSSES.register(*names)(PolicyLoss(name, function, options, defaults or {}, choice))
 
     return wrap
 

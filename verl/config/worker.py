@@ -46,9 +46,13 @@ class ActorConfig:
     )
     loss_type: str = key(
         "default",
-        "default (PPO), gspo, gspo_token, cispo, sapo, gmpo, gpg, dppo_tv/kl, dro, vespo, or path/to/file.py:name",
+        "default (PPO), gspo, gspo_token, cispo, sapo, gmpo, gpg, dppo_tv/kl, dro, vespo, clip_cov, kl_cov, or"
+        " path/to/file.py:name",
     )
-    loss_options: dict[str, Any] = free("further numbers of the loss: dro_beta, or what a loss of your own reads")
+    loss_options: dict[str, Any] = free(
+        "further numbers of the loss: dro_beta; clip_cov_ratio/lb/ub; kl_cov_ratio, ppo_kl_coef; or what a loss of your"
+        " own reads"
+    )
     entropy_coeff: float = key(0.0, "weight of the entropy, which is added to what is maximised")
     sequence_mask_delta: float | None = key(
         None, "leave out responses with a negative advantage whose mean log-prob fell by more than this; null = none"

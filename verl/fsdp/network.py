@@ -80,7 +80,7 @@ class Network:
         return not self.settings.blueprint.fsdp.enable_cpu_offload and self.mesh.device_type != "cpu"
 
     def _per_token(self, rows: Sequence[Trajectory], forward: Callable[[MicroBatch], Tensor]) -> list[Floats]:
-        """[R] of each row from the [B, R] that `forward` gives for a micro-batch; without gradients."""
+        """[R, ...] of each row from the [B, R, ...] that `forward` gives for a micro-batch; without gradients."""
         found: dict[int, Floats] = {}
         with torch.no_grad(), self.weights_present():
             for batch in self.passes.micro_batches(rows):

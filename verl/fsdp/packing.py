@@ -24,7 +24,7 @@ from verl.models.adapter import ModelAdapter, PackedRow
 from verl.models.patches import Patches
 from verl.models.segments import group_segments, plain_segments
 from verl.models.ulysses import ALONE, SequenceGroup
-from verl.types import Floats, MediaRef, Prompt, Trajectory
+from verl.types import Flags, Floats, MediaRef, Prompt, Trajectory
 
 Bundle: TypeAlias = tuple[int, ...]  # places of rows that go behind one copy of their prompt
 Bin: TypeAlias = tuple[Bundle, ...]  # what one micro-batch holds
@@ -72,7 +72,7 @@ class MicroBatch:
         """One value per target, [T], as [B, R]."""
         return pad_sequence(list(values.split(self.row_lengths)), batch_first=True)
 
-    def stream(self, values: Sequence[Floats]) -> Tensor:
+    def stream(self, values: Sequence[Floats] | Sequence[Flags]) -> Tensor:
         """Per-row numbers in the order of the packed list, as [B, R]; zeros for a filler."""
         if not self.order:
             return torch.zeros(1, 1, device=self.targets.device)

@@ -14,14 +14,14 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from verl.algorithms.contract import Denominators, LossInput, LossOutput, LossSettings
 from verl.algorithms.policy_loss import find_loss
-from verl.fsdp.forward import response_logprobs
+from verl.fsdp.forward import Also, response_logprobs
 from verl.fsdp.network import Learner, LearningSettings, Network, NetworkSettings
 from verl.fsdp.packing import MicroBatch, Packer
 from verl.fsdp.sampling import Sampling
 from verl.fsdp.weights import AdapterWeights, FullWeights
 from verl.models.low_rank import is_adapter, without_adapters
 from verl.tracking.metrics import Metrics
-from verl.types import Experience, Floats, Source, Trajectory
+from verl.types import Experience, Flags, Floats, Source, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,16 @@ class FrozenPolicy(Network):
     def logprobs(self, rows: Sequence[Trajectory]) -> list[Floats]:
         """Log-probabilities [R] of each row's response tokens under the distribution that was sampled from."""
         return self._per_token(rows, lambda batch: response_logprobs(self.model, batch, self.settings.sampling)[0])
+
+    def logprobs_and_squares(self, rows: Sequence[Trajectory]) -> list[tuple[Floats, Floats]]:
+        """`logprobs`, and beside them the sum of the squared probabilities of all tokens, in the same pass."""
+
+        def forward(batch: MicroBatch) -> Tensor:
+            logprobs, squares = response_logprobs(self.model, batch, self.settings.sampling, also="sum_pi_squared")
+            assert squares is not None
+            return torch.stack([logprobs, squares], dim=-1)
+
+        return [(pairs[:, 0].copy(), pairs[:, 1].copy()) for pairs in self._per_token(rows, forward)]
 
 
 class Policy(FrozenPolicy):
@@ -96,8 +106,8 @@ class Policy(FrozenPolicy):
     def _rows_loss(
         self, settings: LossSettings, batch: MicroBatch, rows: Sequence[Experience], denominators: Denominators
     ) -> LossOutput:
-        with_entropy = settings.entropy_coef != 0
-        logprobs, entropy = response_logprobs(self.model, batch, self.settings.sampling, with_entropy=with_entropy)
+        also: Also | None = "entropy" if settings.entropy_coef != 0 else None
+        logprobs, entropy = response_logprobs(self.model, batch, self.settings.sampling, also=also)
         inputs = LossInput(
             logprobs=logprobs,
             old_logprobs=batch.stream([row.old_logprobs for row in rows]),
@@ -109,6 +119,7 @@ class Policy(FrozenPolicy):
             entropy=entropy,
             off_policy=_off_policy(batch, rows),
             weights=_if_all(batch, [row.weights for row in rows]),
+            chosen=_chosen(batch, [row.chosen for row in rows]),
             settings=settings,
         )
         return self._loss.compute(inputs)
@@ -118,6 +129,12 @@ def _if_all(batch: MicroBatch, values: Sequence[Floats | None]) -> Tensor | None
     """[B, R], None unless every row has them. A rank without rows has zeros, as others need some."""
     given = [row for row in values if row is not None]
     return batch.stream(given) if len(given) == len(values) else None
+
+
+def _chosen(batch: MicroBatch, values: Sequence[Flags | None]) -> Tensor | None:
+    """[B, R] bool, None unless every row has them."""
+    given = [row for row in values if row is not None]
+    return batch.stream(given).bool() if len(given) == len(values) else None
 
 
 def _off_policy(batch: MicroBatch, rows: Sequence[Experience]) -> Tensor:

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 from verl.algorithms.advantage import Advantage
-from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings, Memory
+from verl.algorithms.contract import AdvantageInput, AdvantageOutput, AlgorithmSettings, Memory, Needs
 from verl.algorithms.correction import Correction
 from verl.algorithms.kl import KlController, apply_kl_penalty, measure_kl
 from verl.cluster.deal import Deal, deal, join
 from verl.errors import NoSignal
 from verl.tracking.metrics import Mean, Metrics, means, merge
+from verl.trainer.choice import Chooser
 from verl.trainer.clock import Clock
 from verl.trainer.groups import baseline_of
 from verl.trainer.handles import Critic, Policy
 from verl.trainer.masking import without_truncated
-from verl.trainer.mismatch import correct
+from verl.trainer.mismatch import correct, importance_weights
 from verl.types import Experience, Floats, Score, Scored, Source, Trajectory
 
 
@@ -33,6 +34,7 @@ class _Streams:
     old: Sequence[Floats]
     ref: Sequence[Floats] | None
     values: Sequence[Floats] | None
+    sum_pi_squared: Sequence[Floats] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Assembler:
     kl_in_reward: bool = True  # else the loss has it, and only the controller learns here
     correction: Correction = field(default_factory=Correction)
     critic: Critic | None = None  # for estimators that need values
+    chooser: Chooser | None = None  # for losses that choose tokens
     memory: dict[str, Memory] = field(default_factory=dict)  # what every estimator keeps from step to step
 
     def assemble(self, groups: Sequence[Sequence[Scored]]) -> tuple[list[Deal[Experience]], Metrics]:
@@ -74,19 +77,25 @@ class Assembler:
         dealt, masked = _redeal(deals, experience), Metrics()
         if self.masks_truncated:
             dealt, masked = without_truncated(dealt)
+        if self.chooser is not None:
+            with self.clock("adv"):
+                dealt = [self.chooser.choose(update) for update in dealt]
         return dealt, merge([metrics, mismatch, masked])
 
     def _streams(self, rows: Deal[Trajectory]) -> _Streams:
-        ref, values = None, None
+        ref, values, squares = None, None, None
         with self.clock("old"):
-            old = self.policy.logprobs(rows)
+            if Needs.SUM_PI_SQUARED in self.advantage.needs:
+                old, squares = map(list, zip(*self.policy.logprobs_and_squares(rows), strict=True))
+            else:
+                old = self.policy.logprobs(rows)
         if self.use_reference:
             with self.clock("ref"):
                 ref = self.policy.ref_logprobs(rows)
         if self.critic is not None:
             with self.clock("values"):
                 values = self.critic.values(rows)
-        return _Streams(old=old, ref=ref, values=values)
+        return _Streams(old=old, ref=ref, values=values, sum_pi_squared=squares)
 
     def _deal(self, groups: Sequence[Sequence[Scored]]) -> Deal[Trajectory]:
         trajectories = [[row.trajectory for row in group] for group in groups if group]
@@ -109,8 +118,16 @@ class Assembler:
             penalised = apply_kl_penalty(rewards, old, ref, mask, self.kl)
             rewards, metrics = penalised.rewards, means(penalised.metrics)
         given = _advantage_input(rows, rewards, mask, self.settings)
-        memory = self.memory.get(self.advantage.name, {})
-        given = replace(given, values=values, baselines=baselines, memory=memory)
+        importance = importance_weights([row.trajectory for row in rows], streams.old, self.correction)
+        given = replace(
+            given,
+            values=values,
+            baselines=baselines,
+            old_logprobs=old,
+            sum_pi_squared=_padded(streams.sum_pi_squared, mask),
+            importance_weights=_padded(importance, mask),
+            memory=self.memory.get(self.advantage.name, {}),
+        )
         output = self.advantage.compute(given)
         self.memory[self.advantage.name] = output.memory
         rewarded = rewards.masked_fill(~mask, 0).sum(-1)

@@ -13,7 +13,7 @@ from verl.cluster.deal import Deal
 from verl.cluster.group import Watch, WorkerGroup, stream
 from verl.rollout.engine import Ask, EngineStats, SamplingPlan
 from verl.rollout.router import assign
-from verl.tracking.metrics import Metrics, merge
+from verl.tracking.metrics import Max, Metrics, merge
 from verl.types import Experience, Floats, MediaRef, Prompt, Scored, Trajectory
 
 
@@ -26,6 +26,9 @@ class Policy(Protocol):
 
     def logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """Log-probabilities of the responses, [R] each, in flattened order."""
+
+    def logprobs_and_squares(self, dealt: Deal[Trajectory]) -> list[tuple[Floats, Floats]]:
+        """The same, each with the sums of the squared probabilities of all tokens in the place of each, [R]."""
 
     def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """The same under the reference policy."""
@@ -73,8 +76,8 @@ class Rollout(Protocol):
     ) -> Iterator[Trajectory]:
         """Responses as they finish, `plan.n` per prompt, or what `asks` has for each; `group` is the prompt's place."""
 
-    def sleep(self) -> None:
-        """Free the devices for training."""
+    def sleep(self) -> Metrics:
+        """Free the devices for training; what that gave."""
 
     def wake_weights(self) -> None:
         """Make room for weights to be received."""
@@ -162,6 +165,10 @@ class PolicyHandle(_TrainedHandle):
         """See Policy."""
         return dealt.gather(self._each_hand("logprobs", [(hand,) for hand in dealt.hands]))
 
+    def logprobs_and_squares(self, dealt: Deal[Trajectory]) -> list[tuple[Floats, Floats]]:
+        """See Policy."""
+        return dealt.gather(self._each_hand("logprobs_and_squares", [(hand,) for hand in dealt.hands]))
+
     def ref_logprobs(self, dealt: Deal[Trajectory]) -> list[Floats]:
         """See Policy."""
         return dealt.gather(self._each_hand("ref_logprobs", [(hand,) for hand in dealt.hands]))
@@ -197,9 +204,17 @@ class RolloutHandle:
         for generated in stream(calls, self.watch):
             yield generated.attach(prompts[generated.group])
 
-    def sleep(self) -> None:
-        """See Rollout."""
-        self.workers.all("sleep")
+    def sleep(self) -> Metrics:
+        """See Rollout. Nothing where engines give no memory back: on a CPU, or on devices of their own."""
+        parts: list[Metrics] = [
+            {
+                "perf/memory_before_sleep_gb": Max(slept.before / 2**30),
+                "perf/memory_after_sleep_gb": Max(slept.after / 2**30),
+            }
+            for slept in self.workers.all("sleep")
+            if slept is not None
+        ]
+        return merge(parts)
 
     def wake_weights(self) -> None:
         """See Rollout."""

@@ -145,7 +145,7 @@ class Trainer:
         go_back = self._bookmark()
         try:
             groups, drawn = self.collector.collect(state.step)
-            self.rollout.sleep()
+            slept = self.rollout.sleep()
             deals, weighed = self.assembler.assemble(groups)
         except (DataError, ContractError, NoSignal):
             learned = replace(state, step=state.step - 1)
@@ -153,7 +153,7 @@ class Trainer:
                 go_back()
                 self._save(learned)
             raise
-        return groups, deals, merge([drawn, weighed])
+        return groups, deals, merge([drawn, slept, weighed])
 
     def _bookmark(self) -> Callable[[], None]:
         """What brings everything back to where it is now that gathering a step's rows moves."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -37,6 +38,13 @@ def correct(
     metrics["rollout/correction_weight"] = _mean(found[mask])
     metrics["rollout/rejected_share"] = _mean((~kept)[mask])
     return [row[:length].numpy().astype(np.float32) for row, length in zip(found, lengths, strict=True)], metrics
+
+
+def importance_weights(rows: Sequence[Trajectory], logprobs: Sequence[Floats], how: Correction) -> list[Floats] | None:
+    """What `correct` weighs each row's tokens with before it rejects any; None when it only rejects, if that."""
+    if how.level is None:
+        return None
+    return correct(rows, logprobs, replace(how, rejections=()))[0]
 
 
 def _padded(values: Sequence[Floats], inside: Tensor) -> Tensor:

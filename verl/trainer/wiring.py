@@ -37,6 +37,7 @@ from verl.tracking.tracker import Run, Trackers, open_trackers
 from verl.trainer import crew, orders
 from verl.trainer.benchmarks import BenchmarkRunner, BenchmarkSet, open_benchmarks
 from verl.trainer.checkpoints import Checkpoints
+from verl.trainer.choice import Chooser
 from verl.trainer.clock import Clock
 from verl.trainer.collect import Collector
 from verl.trainer.critic import CriticTraining, check_critic, critic_orders
@@ -207,6 +208,7 @@ def assemble(parts: Parts, workers: crew.Crew) -> Trainer:
             shares_prompts=config.worker.actor.packing == "shared_prompt",
             groups_per_update=parts.plan.groups_per_update,
             masks_truncated=config.algorithm.mask_truncated,
+            chooser=Chooser(loss=find_loss(config.worker.actor.loss_type), settings=orders.loss_settings(config)),
             clock=clock,
         ),
         policy=policy,

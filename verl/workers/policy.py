@@ -97,6 +97,10 @@ class PolicyWorker(Rank):
         """[R] per row, in order."""
         return self._policy.logprobs(rows)
 
+    def logprobs_and_squares(self, rows: Sequence[Trajectory]) -> list[tuple[Floats, Floats]]:
+        """Two times [R] per row, in order; see `verl.fsdp.policy`."""
+        return self._policy.logprobs_and_squares(rows)
+
     def ref_logprobs(self, rows: Sequence[Trajectory]) -> list[Floats]:
         """[R] per row under the reference policy."""
         if self._order.reference is None:

@@ -54,11 +54,27 @@ def test_logprobs_entropy_and_gradients_are_the_naive_ones(
         loss = (pair[0] * weights).sum() + (pair[1] * weights**2).sum()
         return list(torch.autograd.grad(loss, [hidden, head]))
 
-    found = token_logprobs(*inputs, Sampling(temperature=0.7), with_entropy=True)
+    found = token_logprobs(*inputs, Sampling(temperature=0.7), also="entropy")
     expected = naive(*inputs, 0.7)
     assert found[0].dtype is torch.float32
     for left, right in zip([*found, *gradients(found)], [*expected, *gradients(expected)], strict=True):
         torch.testing.assert_close(left.double(), right.double(), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_the_sum_of_squared_probabilities_is_the_naive_one(
+    inputs: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "MAX_LOGITS", chunk * VOCABULARY)
+    hidden, head, targets = inputs
+    with torch.no_grad():
+        logprobs, found = token_logprobs(hidden * 5, head, targets, Sampling(temperature=0.7), also="sum_pi_squared")
+        plain, nothing = token_logprobs(hidden * 5, head, targets, Sampling(temperature=0.7))
+        expected = torch.softmax((5 * hidden).double() @ head.double().T / 0.7, -1).square().sum(-1)
+    assert found is not None and found.dtype is torch.float32
+    assert 0.1 < float(expected.min()) < 0.9 < float(expected.max())
+    torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
+    assert torch.equal(logprobs, plain) and nothing is None
 
 
 def test_logits_of_all_tokens_never_exist(inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from tests import policy_world, world
 from tests.policy_world import World, experience
 from verl.algorithms.contract import LossSettings
 from verl.config.model import OptimConfig
-from verl.errors import WorkerError
+from verl.errors import ContractError, WorkerError
 from verl.fsdp.policy import FrozenPolicy, Policy
 from verl.fsdp.sampling import Sampling
 from verl.models.adapter import load_adapter
@@ -64,6 +64,33 @@ def test_logprobs_do_not_depend_on_order_packing_or_budget(model_path: Path, set
     for left, right in zip(found, expected, strict=True):
         assert left.dtype == np.float32
         np.testing.assert_allclose(left, right, atol=2e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"token_budget": 60}, {"shared_prompt": False}])
+def test_sums_of_squared_probabilities_are_those_of_a_whole_softmax(model_path: Path, settings: dict[str, Any]) -> None:
+    policy, made = new_policy(model_path, **settings, sampling=Sampling(temperature=0.05))
+    rows = some_rows(made)
+    expected = whole_softmax(policy, made, rows)
+    for (logprobs, squares), naive, plain in zip(
+        policy.logprobs_and_squares(rows[::-1])[::-1], expected, policy.logprobs(rows), strict=True
+    ):
+        assert logprobs.dtype == squares.dtype == np.float32
+        np.testing.assert_allclose(logprobs, plain, atol=5e-4)
+        np.testing.assert_allclose(squares, naive, atol=5e-5)
+    assert np.ptp(np.concatenate(expected)) > 0.01
+
+
+def whole_softmax(policy: Policy, made: World, rows: list[Trajectory]) -> list[np.ndarray]:
+    """In float64 over all tokens, one row at a time."""
+    model, found = made.adapter.build(torch.float32), []
+    model.load_state_dict(weights_of(policy), strict=False)
+    for place in range(len(rows)):
+        batch = made.packer.pack(rows, ((place,),))
+        with torch.no_grad():
+            hidden = batch.own_states(made.adapter.hidden_states(model, batch.row))
+            logits = (hidden @ made.adapter.head(model).t()).double() / policy.settings.sampling.temperature
+        found.append(logits.softmax(-1).square().sum(-1).numpy())
+    return found
 
 
 def test_a_frozen_copy_agrees_and_has_no_gradients(model_path: Path) -> None:
@@ -142,6 +169,21 @@ def test_gradients_are_clipped_to_the_norm(model_path: Path) -> None:
     assert norms == pytest.approx([0.01], rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["clip_cov", "kl_cov"])
+def test_a_choice_travels_with_its_rows_into_any_micro_batch(model_path: Path, name: str) -> None:
+    found = []
+    for settings in ({}, {"token_budget": 60}, {"shared_prompt": False}):
+        policy, made = new_policy(model_path, {"loss": name}, **settings)
+        rows = [experience(row) for row in some_rows(made)]
+        chosen = [replace(row, chosen=row.advantages > 0.5) for row in rows]
+        metrics = policy.update([chosen], LOSS)
+        found.append([metrics[key].value for key in ("actor/chosen_share", "actor/pg_loss", "actor/grad_norm")])
+    assert 0 < found[0][0] < 0.5
+    assert found[1] == pytest.approx(found[0], rel=1e-5) and found[2] == pytest.approx(found[0], rel=1e-5)
+    with pytest.raises(ContractError, match=f"{name}.*choice among the tokens of the update: not supplied"):
+        policy.update([rows], LOSS)
+
+
 def test_a_frozen_vision_tower_stays_and_the_rest_learns(model_path: Path) -> None:
     policy, made = new_policy(model_path, model={"freeze_vision_tower": True})
     before = weights_of(policy)
@@ -171,9 +213,10 @@ def two_ranks(rank: int, path: Path, target: Path) -> None:
         rows = some_rows(made)
         logprobs = policy.logprobs(rows if rank == 0 else rows[:1])
         assert len(logprobs) == (5 if rank == 0 else 1)
+        squares = [torch.from_numpy(own) for _, own in policy.logprobs_and_squares(rows if rank == 0 else [])]
         metrics = policy.update([[experience(row) for row in rows] if rank == 0 else []], LOSS)
         assert ("actor/skipped_updates" in metrics) == (rank == 0)
-        found[from_one] = (logprobs, weights_of(policy), metrics["actor/grad_norm"].value)
+        found[from_one] = (logprobs, weights_of(policy), metrics["actor/grad_norm"].value, squares)
     policy, made = new_policy(path, {"optim": OptimConfig(max_skipped_steps=2)})
     bad = [replace(experience(row), advantages=np.full(len(row.response_ids), np.nan)) for row in some_rows(made)]
     policy.update([bad if rank == 0 else []], LOSS)
@@ -188,8 +231,10 @@ def two_ranks(rank: int, path: Path, target: Path) -> None:
 
 def test_two_ranks_one_of_them_idle_end_with_the_weights_of_one(model_path: Path, tmp_path: Path) -> None:
     policy_world.run_ranks(two_ranks, 2, model_path, tmp_path / "weights.pt")
-    found, norm = torch.load(tmp_path / "weights.pt")
+    found, norm, squares = torch.load(tmp_path / "weights.pt")
     policy, made = new_policy(model_path)
+    for own, (_, expected_squares) in zip(squares, policy.logprobs_and_squares(some_rows(made)), strict=True):
+        np.testing.assert_allclose(own, expected_squares, atol=1e-6)
     metrics = policy.update([[experience(row) for row in some_rows(made)]], LOSS)
     assert metrics["actor/grad_norm"].value == pytest.approx(norm, rel=1e-5)
     expected = weights_of(policy)

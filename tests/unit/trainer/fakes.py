@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.rows import prompt, trajectory
 from verl.rollout.engine import Ask, EngineStats
-from verl.tracking.metrics import Mean
+from verl.tracking.metrics import Max, Mean
 from verl.types import Score, Scored, Source
 
 
@@ -25,6 +25,19 @@ class FakePolicy:
     def logprobs(self, dealt):
         self.diary.append("logprobs")
         hands = [[row.rollout_logprobs + np.float32(self.gap) for row in hand] for hand in dealt.hands]
+        return dealt.gather(hands)
+
+    def logprobs_and_squares(self, dealt):
+        """The squares tell rows apart, in which order they are dealt or not."""
+        self.diary.append("logprobs_and_squares")
+        squares = {0: 0.5, 1: 0.4, 2: 0.7, 3: 0.6}
+        hands = [
+            [
+                (row.rollout_logprobs + np.float32(self.gap), np.full(len(row.response_ids), squares[row.index], "f4"))
+                for row in hand
+            ]
+            for hand in dealt.hands
+        ]
         return dealt.gather(hands)
 
     def ref_logprobs(self, dealt):
@@ -72,6 +85,7 @@ class FakeRollout:
 
     def sleep(self):
         self.diary.append("sleep")
+        return {"perf/memory_after_sleep_gb": Max(5.0)}
 
     def wake_weights(self):
         self.diary.append("wake_weights")

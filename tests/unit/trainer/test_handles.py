@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from verl.cluster.deal import deal
-from verl.tracking.metrics import Mean, Sum
-from verl.trainer.handles import CriticHandle, PolicyHandle
+from verl.rollout.engine import Slept
+from verl.tracking.metrics import Mean, Sum, values
+from verl.trainer.handles import CriticHandle, PolicyHandle, RolloutHandle
 
 
 class FourRanks:
@@ -35,7 +36,8 @@ def test_neighbours_hold_the_same_hand_and_answer_once(size: int, hands: int) ->
     policy, critic = PolicyHandle(ranks, ulysses_size=size), CriticHandle(ranks, ulysses_size=size)
     assert policy.num_hands == critic.num_hands == hands
     dealt: Any = deal([["a", "b"], ["c"], ["d", "e"], ["f"], ["g"]], hands, len)
-    for answers in (policy.logprobs(dealt), policy.ref_logprobs(dealt), critic.values(dealt)):
+    passes = (policy.logprobs, policy.logprobs_and_squares, policy.ref_logprobs, critic.values)
+    for answers in (one(dealt) for one in passes):
         assert answers == list("abcdefg")
     metrics = policy.update([dealt, dealt], 0.0)
     assert metrics["count"] == Sum(hands)
@@ -43,3 +45,17 @@ def test_neighbours_hold_the_same_hand_and_answer_once(size: int, hands: int) ->
     for method, given in ranks.calls:
         assert len(given) == 4, method
         assert all(given[rank] == given[rank - rank % size] for rank in range(4)), method
+
+
+class SleepyEngines:
+    """Two that give memory back, and one that has none to give."""
+
+    def all(self, method: str) -> list[Slept | None]:
+        assert method == "sleep"
+        return [Slept(before=60 << 30, after=20 << 30), Slept(before=50 << 30, after=30 << 30), None]
+
+
+def test_what_a_sleep_gave_is_told_of_the_device_with_most_in_use() -> None:
+    engines: Any = SleepyEngines()
+    metrics = RolloutHandle(engines, engines).sleep()
+    assert values(metrics) == {"perf/memory_before_sleep_gb": 60.0, "perf/memory_after_sleep_gb": 30.0}

@@ -121,6 +121,7 @@ def test_every_step_logs_health_reward_and_time(tmp_path):
     assert numbers["reward/overall"] == pytest.approx(0.25)
     assert numbers["perf/total_num_tokens"] == 4 * 4 * (5 + 3)
     assert numbers["prompt_length/clip_ratio"] == 1.0
+    assert numbers["perf/memory_after_sleep_gb"] == 5.0
     assert {"timing_s/gen", "timing_s/old", "timing_s/update_actor", "timing_s/sync", "timing_s/step"} <= set(numbers)
 
 

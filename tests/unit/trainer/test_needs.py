@@ -14,13 +14,15 @@ from verl.errors import ConfigError
 from verl.trainer.orders import algorithm_settings
 from verl.trainer.wiring import _check_needs, prepare
 
+RELATIVE = ("grpo", "dr_grpo", "grpo_passk", "rloo", "opo", "gpg", "gdpo", "ema_grpo")
+
 
 def check(name: str, *changes: str) -> None:
     config = load([f"algorithm.adv_estimator={name}", "worker.rollout.n=4", *changes])
     _check_needs(find_advantage(name), config)
 
 
-@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "grpo_passk", "rloo", "opo", "gpg", "gdpo", "ema_grpo"])
+@pytest.mark.parametrize("name", [*RELATIVE, "optimal_token_baseline"])
 def test_one_response_per_prompt_cannot_be_compared(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"worker\.rollout\.n=1.*{name}.*set it to 2 or more"):
         check(name, "worker.rollout.n=1", "algorithm.disable_kl=true")
