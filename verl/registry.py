@@ -46,6 +46,11 @@ def load_attribute(location: str, *, default: str | None = None) -> Any:
     return getattr(module, name)
 
 
+def is_built_in(plug_in: Callable[..., Any]) -> bool:
+    """Whether a function is one of this package, which tells all about itself, and not of a user's file."""
+    return plug_in.__module__.partition(".")[0] == __package__
+
+
 def _import_file(path: Path) -> ModuleType:
     name = f"verl_plugin_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     if name in sys.modules:

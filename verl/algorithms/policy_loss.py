@@ -29,7 +29,7 @@ from verl.algorithms.masked import row_means, token_means, zero_outside
 from verl.algorithms.off_policy import blend
 from verl.algorithms.ratio import log_ratios
 from verl.errors import ConfigError, ContractError
-from verl.registry import Registry, nearest
+from verl.registry import Registry, is_built_in, nearest
 
 LossFunction: TypeAlias = Callable[[LossInput], TokenLoss]
 ChoiceFunction: TypeAlias = Callable[[ChoiceInput], Tensor]  # [B, R] bool
@@ -56,11 +56,11 @@ class PolicyLoss:
     choice: ChoiceFunction | None = None  # of tokens of the whole update, which the function finds in `chosen`
 
     def check(self, options: Mapping[str, Option]) -> None:
-        """Raises ConfigError unless `options` have every number that this loss needs; where it has defaults, also for
-        names that it does not know. A choice is tried on a single token."""
-        for name in options if self.defaults else ():
+        """Raises ConfigError unless `options` have every number that this loss needs, and for names that it does not
+        know: what it declares is all, but for a loss of a user's own without defaults. A choice is tried on a token."""
+        for name in options if self.defaults or is_built_in(self.function) else ():
             if name not in self._known:
-                known = ", ".join(self._known)
+                known = ", ".join(self._known) or "none"
                 raise ConfigError(
                     f"worker.actor.loss_options.{name} is no number of {self.name!r}{nearest(name, self._known)}"
                     f" (known: {known})"

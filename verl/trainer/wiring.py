@@ -27,6 +27,7 @@ from verl.data.dataset import PromptDataset, build_dataset
 from verl.data.loader import PromptLoader, build_loader
 from verl.errors import ConfigError
 from verl.models.adapter import ModelAdapter, load_adapter
+from verl.registry import is_built_in
 from verl.rewards.contract import Reward
 from verl.rewards.custom import load_reward
 from verl.rewards.judge import check_judge
@@ -140,6 +141,9 @@ def prepare(config: Config) -> Parts:
 def _check_needs(advantage: Advantage, config: Config) -> None:
     """Whether the trainer will supply what the estimator asks for."""
     name = config.algorithm.adv_estimator
+    if config.algorithm.adv_options and is_built_in(advantage.function):
+        given = ", ".join(config.algorithm.adv_options)
+        raise ConfigError(f"algorithm.adv_options ({given}) are for an estimator of your own; {name} reads none")
     if Needs.GROUP in advantage.needs and config.worker.rollout.n < 2:
         raise ConfigError(
             f"worker.rollout.n={config.worker.rollout.n}: algorithm.adv_estimator={name} compares the responses to a"

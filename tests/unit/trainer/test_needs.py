@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an estimator needs and the configuration cannot give is refused before a process starts."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,13 @@ def test_an_estimator_is_told_its_numbers() -> None:
     )
 
 
+def test_numbers_that_an_estimator_does_not_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"adv_options \(mine\) are for an estimator of your own; grpo reads none"):
+        check("grpo", "algorithm.adv_options.mine=3")
+    (tmp_path / "own.py").write_text("def one(x): ...")
+    check(f"{tmp_path}/own.py:one", "algorithm.adv_options.mine=3")
+
+
 def test_the_name_that_verl_has_for_the_std_is_understood() -> None:
     assert load(["algorithm.norm_adv_by_std_in_grpo=false"]).algorithm.norm_adv_by_std is False
     both = load(["algorithm.norm_adv_by_std_in_grpo=false", "algorithm.norm_adv_by_std=true"])
@@ -90,7 +98,8 @@ def test_a_loss_without_its_number_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match=r"worker\.actor\.loss_options\.dro_beta"):
         find_loss("dro").check(options)
     find_loss("dro").check({"dro_beta": 1})
-    find_loss("ppo").check(options)
+    with pytest.raises(ConfigError, match=r"loss_options\.dro_beta is no number of 'default'.*known: none"):
+        find_loss("ppo").check({"dro_beta": 1})
 
 
 def test_wiring_asks_the_loss_before_it_reads_anything() -> None:
