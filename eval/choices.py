@@ -51,6 +51,7 @@ class Columns:
     truth: Truth = letter_answer
     start: str = "start"  # of the excerpt, in seconds, where a row has it
     end: str = "end"
+    folder_fps: str = "folder_fps"  # frame rate of a video that is a folder of frames, where a row has it
     labels: Mapping[str, Label] = field(default_factory=dict)
 
     def missing(self, fields: Fields) -> list[str]:
@@ -160,7 +161,7 @@ def read_item(row: Row, columns: Sequence[Columns]) -> EvalItem:
     return EvalItem(
         id=_filled(named.id, fields, row.where),
         video=video,
-        media=(_excerpt(Medium(path=video), fields, named, row.where),),
+        media=(_medium(video, fields, named, row.where),),
         question=question,
         answer=answer,
         problem_type=CHOICE,
@@ -192,15 +193,15 @@ def _filled(pattern: str, fields: Fields, where: str) -> str:
     return text
 
 
-def _excerpt(medium: Medium, fields: Fields, columns: Columns, where: str) -> Medium:
-    given = (fields.get(columns.start), fields.get(columns.end))
+def _medium(video: str, fields: Fields, columns: Columns, where: str) -> Medium:
+    given = [fields.get(name) for name in (columns.start, columns.end, columns.folder_fps)]
     try:
-        start, end = (None if value in (None, "") else float(value) for value in given)
+        start, end, rate = (None if value in (None, "") else float(value) for value in given)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: the excerpt from {given[0]!r} to {given[1]!r} is not in seconds") from None
+        raise DataError(f"{where}: start, end and frame rate {given} are not all numbers") from None
     if start is not None and end is not None and start >= end:
         raise DataError(f"{where}: the excerpt from {start} to {end} is empty")
-    return replace(medium, start=start, end=end)
+    return Medium(path=video, start=start, end=end, folder_fps=rate)
 
 
 def _labels(fields: Fields, columns: Columns) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmark import BENCHMARKS, STYLES
-from eval.engines import EngineSettings
+from eval.engines import SILENCE_SECONDS, EngineSettings
 from eval.options import RunOptions, Shard, longest
 from eval.pipeline import Limits
 from verl.config.judge import JudgeConfig
@@ -34,6 +34,11 @@ def above_zero(text: str) -> float:
     if not 0 < (number := float(text)) < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
+
+
+def from_zero(text: str) -> float:
+    """A flag's number from 0 on. Raises ValueError."""
+    return 0.0 if float(text) == 0 else above_zero(text)
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +114,12 @@ def _add_engine(group: Any) -> None:
     group.add_argument("--kv_cache_memory_mb", type=whole)
     group.add_argument("--enforce_eager", action="store_true")
     group.add_argument("--trust_remote_code", action="store_true")
+    group.add_argument(
+        "--silence_timeout",
+        type=from_zero,
+        default=SILENCE_SECONDS,
+        help="seconds without a token for any question, after which the engine is started anew; 0: never",
+    )
     group.add_argument("--pixel_gb", type=above_zero, default=16.0, help="pixels on their way to the engine at once")
     group.add_argument("--load_workers", type=whole, default=16, help="threads that read frames")
     group.add_argument("--decode_workers", type=whole, default=8, help="processes that fill the cache")
@@ -157,6 +168,7 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         blind=given.blind,
         retry_failed=given.retry_failed,
         sampler=given.sampler,
+        silence_seconds=given.silence_timeout,
     )
 
 

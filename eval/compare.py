@@ -11,6 +11,7 @@ import numpy as np
 
 from eval.finished import FinishedRun
 from eval.item import Graded
+from eval.options import deciding
 from eval.statistics import Interval, mean_interval
 from eval.summary import graded
 from verl.errors import DataError
@@ -98,7 +99,7 @@ def _changes(
 
 
 def _differing(before: FinishedRun, after: FinishedRun) -> set[str]:
-    first, second = before.manifest, after.manifest
+    first, second = deciding(before.manifest), deciding(after.manifest)
     return {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
 
 

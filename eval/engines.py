@@ -1,6 +1,6 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""One engine that answers, and comes back when it dies."""
+"""One engine that answers, and comes back when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import asdict, dataclass
 
 from eval.item import EvalItem
+from eval.pulse import Pulse
 from verl.errors import WorkerError
 from verl.rollout.engine import EngineStats, RolloutEngine, SamplingPlan
 from verl.rollout.environment import engine_environment
@@ -20,6 +21,7 @@ from verl.rollout.options import EngineOptions
 from verl.types import Prompt, Trajectory
 
 LONGEST = 65_536  # tokens of prompt and response, unless a run says otherwise
+SILENCE_SECONDS = 900.0  # without a token for any question: the engine hangs. A long prompt on a CPU takes minutes
 ATTEMPTS = 3  # at one question, when the engine dies under it; the last beside no other that has seen it die twice
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,23 @@ class Idleness:
 
 
 class Answerer:
-    """Questions in, trajectories out. An engine that dies is started again, and what it was asked is asked again."""
+    """Questions in, trajectories out. An engine that dies is started again, and what it was asked is asked again.
 
-    def __init__(self, open_engine: Callable[[], RolloutEngine], plan: SamplingPlan, max_deaths: int = 5) -> None:
+    One that gives no token to any question for `silence_seconds` counts as dead. With 0 that is waited for.
+    """
+
+    def __init__(
+        self,
+        open_engine: Callable[[], RolloutEngine],
+        plan: SamplingPlan,
+        max_deaths: int = 5,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
         self._open_engine = open_engine
         self.plan = plan
         self._max_deaths = max_deaths
-        self._engine: RolloutEngine | None = None
+        self._silence_seconds = silence_seconds
+        self._engine: Pulse | None = None
         self._changing = asyncio.Lock()  # the engine
         self._suspects = asyncio.Lock()
         self._stats = EngineStats()
@@ -102,7 +114,7 @@ class Answerer:
             await engine.start()
         except WorkerError as error:
             raise EngineLostError(str(error)) from error
-        self._engine = engine
+        self._engine = Pulse(engine, self._silence_seconds)
 
     async def answer(self, prompt: Prompt, number: int) -> Trajectory:
         """One response. Raises WorkerError after the engine has died of this question again and again."""
@@ -112,8 +124,8 @@ class Answerer:
                 found = await self._asked(prompt, number, self.plan)
             if isinstance(found, Trajectory):
                 return found
-            log.warning("%s: the engine died of it, or beside it: %s", prompt.record.where, found)
-        raise WorkerError(f"the engine died {ATTEMPTS} times while answering this question; see its log")
+            log.warning("%s: the engine died or hung at it, or beside it: %s", prompt.record.where, found)
+        raise WorkerError(f"the engine died or hung {ATTEMPTS} times while answering this question; see its log")
 
     async def read(self, prompt: Prompt, number: int) -> None:
         """Have the engine work through the prompt, so that others that begin likewise need not be."""
@@ -122,50 +134,51 @@ class Answerer:
     async def _asked(self, prompt: Prompt, number: int, plan: SamplingPlan) -> Trajectory | WorkerError:
         """The response, or how the engine died, when there is another by now."""
         async with self._changing:  # not while another is being started
-            engine = self._running()
+            pulse = self._running()
         try:
             async with self.idleness.question():
-                row = await _first(engine.generate_group(prompt, number, plan))
+                row = await pulse.during(_first(pulse.engine.generate_group(prompt, number, plan)))
         except WorkerError as error:
-            if not await self._revived(engine):
+            if not await self._revived(pulse):
                 raise
             return error
         self._deaths_in_a_row = 0
         return row
 
-    async def _revived(self, broken: RolloutEngine) -> bool:
-        """Whether `broken` was dead and another engine stands in its place. Raises EngineLostError."""
+    async def _revived(self, broken: Pulse) -> bool:
+        """Whether `broken` was dead, or hung, and another engine stands in its place. Raises EngineLostError."""
         async with self._changing:
             if self._engine is not broken:
                 return True
             try:
                 await broken.check()
                 return False
-            except WorkerError:
+            except WorkerError as error:
+                cause = error
                 self.deaths += 1
                 self._deaths_in_a_row += 1
             if self._deaths_in_a_row > self._max_deaths:
                 raise EngineLostError(
-                    f"the engine died {self._deaths_in_a_row} times and answered nothing in between; what is answered"
-                    " is kept, see the log"
+                    f"the engine died or hung {self._deaths_in_a_row} times and answered nothing in between; what is"
+                    " answered is kept, see the log"
                 )
-            log.warning("the engine is dead; starting another one (death %d)", self.deaths)
+            log.warning("the engine is dead; starting another one (death %d): %s", self.deaths, cause)
             await self.close()
             await self._open()
             return True
 
     async def stats(self) -> EngineStats:
         """Work done so far by the engine that runs now."""
-        self._stats += await self._running().drain_stats()
+        self._stats += await self._running().engine.drain_stats()
         return self._stats
 
     async def close(self) -> None:
         """Stop the engine's processes."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.close()
+        pulse, self._engine = self._engine, None
+        if pulse is not None:
+            await pulse.engine.close()
 
-    def _running(self) -> RolloutEngine:
+    def _running(self) -> Pulse:
         if self._engine is None:
             raise EngineLostError("the engine is not running; call start() first")
         return self._engine

@@ -62,7 +62,7 @@ class TrainingBenchmarks:
         self._loaded = {name: _load(name, setting, view) for name in setting.names}
         self._shown: dict[tuple[str, str], EvalItem] = {}  # items that were worded, with the sizes of their media
         jobs = [job for one in self._loaded.values() for item in one.items for job in one.questions.sight.jobs(item)]
-        present = [job for job in dict.fromkeys(jobs) if Path(job[0]).is_file()]
+        present = [job for job in dict.fromkeys(jobs) if Path(job[0]).exists()]
         build(present, setting.cache_dir, BuildOptions(num_workers=setting.decode_workers))
 
     @property

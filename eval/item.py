@@ -13,12 +13,16 @@ from verl.types import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Medium:
-    """A video or an image of a question; of a video, only the seconds from `start` to `end`."""
+    """A video or an image of a question; of a video, only the seconds from `start` to `end`.
+
+    A video may be a folder of images whose names end in their numbers. Annotations have to tell its frame rate then.
+    """
 
     path: str  # relative to the benchmark's folder of media, or absolute
     kind: Kind = "video"
     start: float | None = None
     end: float | None = None
+    folder_fps: float | None = None  # frames per second of a video that is a folder
     size: tuple[int, int] | None = None  # (height, width) of the source, known at the latest once it is decoded
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import verl
 from eval.benchmark import Benchmark, Budget, Style
-from eval.engines import LONGEST, EngineSettings
+from eval.engines import LONGEST, SILENCE_SECONDS, EngineSettings
+from eval.identity import file_identity, model_identity
 from eval.item import EvalItem
 from eval.pipeline import Limits
 from eval.questions import Sight
@@ -71,6 +72,7 @@ class RunOptions:
     blind: bool = False
     retry_failed: bool = False
     sampler: str = "qwen_utils"
+    silence_seconds: float = SILENCE_SECONDS  # see Answerer
 
     def budget_of(self, benchmark: Benchmark) -> Budget:
         """The benchmark's frame budget with what the command changes."""
@@ -120,7 +122,7 @@ def _first(given: Path | None, places: list[Path], what: str) -> Path:
 
 
 def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, items: Sequence[EvalItem]) -> dict[str, Any]:
-    """Everything that may change a response or its grade, but for what `plugins` adds."""
+    """Everything that may change a response or its grade, but for what `plugins` adds; and where the model was."""
     plan = asdict(options.plan_of(benchmark))
     return {
         "benchmark": benchmark.name,
@@ -141,7 +143,7 @@ def manifest(options: RunOptions, benchmark: Benchmark, sight: Sight, items: Seq
 def plugins(*names: str) -> dict[str, str]:
     """Content of the files of one's own among names such as "kitchen.py:KITCHEN"; nothing for what is in the tree."""
     files = {name: Path(name.partition(".py:")[0] + ".py").expanduser() for name in names if ".py:" in name}
-    return {f"{file.name}:{name.partition('.py:')[2]}": _file_identity(file) for name, file in files.items()}
+    return {f"{file.name}:{name.partition('.py:')[2]}": file_identity(file) for name, file in files.items()}
 
 
 @cache
@@ -151,19 +153,14 @@ def _versions() -> dict[str, str]:
     return {name: version(found[name][0]) if name in found else "none" for name in PACKAGES}
 
 
+def deciding(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without the place of the model, which decides nothing."""
+    return {**manifest, "model": {name: value for name, value in manifest["model"].items() if name != "path"}}
+
+
 def fingerprint(manifest: Mapping[str, Any]) -> str:
     """Name of the folder that such a run writes to: 12 hex digits."""
-    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def model_identity(model: str) -> dict[str, Any]:
-    """The files of a model folder that make its answers: names, sizes, and the content of the small ones."""
-    folder = Path(model)
-    if not folder.is_dir():
-        raise ConfigError(f"--model {model}: no such folder; download the model first")
-    kinds = (".json", ".jinja", ".txt", ".model", ".safetensors", ".bin")
-    files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
-    return {"path": str(folder.resolve()), "files": {path.name: _file_identity(path) for path in files}}
+    return hashlib.blake2b(json.dumps(deciding(manifest), sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def items_identity(items: Sequence[EvalItem]) -> str:
@@ -173,11 +170,3 @@ def items_identity(items: Sequence[EvalItem]) -> str:
         asked = (one.id, one.media, one.question, one.options, one.answer, one.subtitles)
         digest.update(repr(asked).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-def _file_identity(path: Path) -> str:
-    """Content of what is small; size and time of change of weights."""
-    status = path.stat()
-    if status.st_size > 64 << 20:
-        return f"{status.st_size} bytes of {status.st_mtime_ns}"
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

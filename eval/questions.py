@@ -51,7 +51,7 @@ class Sight:
 
     def video_spec(self, medium: Medium) -> VideoSpec:
         """The recipe of one video of one item."""
-        return replace(self.spec, start=medium.start, end=medium.end)
+        return replace(self.spec, start=medium.start, end=medium.end, folder_fps=medium.folder_fps)
 
     def ref(self, medium: Medium) -> MediaRef:
         """A reference that any process can load; a video is decoded into the cache now if it is not there."""

@@ -153,8 +153,7 @@ def _check_data(one: Prepared) -> None:
 
 @contextmanager
 def _opened(one: Prepared, options: RunOptions, judging: Judging | None) -> Iterator[BenchmarkRun]:
-    for name, values in (("manifest", one.manifest), ("where", one.where)):
-        replace_file(one.folder / f"{name}.json", [json.dumps(values, indent=2, sort_keys=True)])
+    _describe(one)
     with Journal(one.folder / f"journal-{options.shard}.jsonl") as journal:
         done = one.done(options)
         mine = [item for item in one.items if options.shard.holds(item.video)]
@@ -165,6 +164,11 @@ def _opened(one: Prepared, options: RunOptions, judging: Judging | None) -> Iter
             unjudged=() if judging is None else tuple(pair for pair in held if pair[1].lacks(judging.name)),
             journal=journal,
         )
+
+
+def _describe(one: Prepared) -> None:
+    for name, values in (("manifest", one.manifest), ("where", one.where)):
+        replace_file(one.folder / f"{name}.json", [json.dumps(values, indent=2, sort_keys=True)])
 
 
 def _work(
@@ -195,7 +199,11 @@ async def _ask(
 ) -> None:
     """Benchmarks with the same sampling are asked together, the others one after another, of one engine."""
     items = [item for one in prepared for item in one.items]
-    answerer = Answerer(lambda: open_engine(options.model, options.engine, items), prepared[0].plan)
+    answerer = Answerer(
+        lambda: open_engine(options.model, options.engine, items),
+        prepared[0].plan,
+        silence_seconds=options.silence_seconds,
+    )
     try:
         for plan in dict.fromkeys(one.plan for one in prepared):
             together = [each for one, each in zip(prepared, runs, strict=True) if one.plan == plan]
@@ -214,6 +222,7 @@ def finish(one: Prepared) -> bool:
         log.info("%s: %d items are left to other shards or another start", one.benchmark.name, len(missing))
         return False
     outcomes = [found[item.id] for item in one.items]
+    _describe(one)  # shards on other machines may have theirs elsewhere
     write_results(one.folder / "results.jsonl", outcomes)
     for line in told(outcomes):
         log.warning("%s: %s", one.benchmark.name, line)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,19 @@ def subtitle_folder(annotations: Path) -> Traversable:
     raise DataError(
         f"{annotations}: no folder {' or '.join(FOLDERS)} and no such .zip there or in {places[1]}; put subtitles there"
     )
+
+
+def file_of_video(
+    read: Callable[[Traversable], tuple[Subtitle, ...]], ending: str, *columns: str
+) -> Callable[[Traversable, Mapping[str, Any]], tuple[Subtitle, ...]]:
+    """How a row finds its subtitles: in the file named by the first of these columns that it has; without one, none."""
+
+    def heard(folder: Traversable, fields: Mapping[str, Any]) -> tuple[Subtitle, ...]:
+        name = next((fields[column] for column in columns if fields.get(column)), None)
+        file = folder / f"{name}{ending}"
+        return read(file) if name is not None and file.is_file() else ()
+
+    return heard
 
 
 def _unpacked(archive: Path) -> Traversable:

@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--sampler", default="qwen_utils", help="qwen_utils, hf_qwen3, hf_qwen2 or file.py:rule")
     flags.add_argument("--decoder", default="pyav", help="pyav, pyav_tolerant, decord or torchcodec")
+    flags.add_argument("--folder_fps", type=float, help="frame rate of videos that are folders of numbered images")
     flags.add_argument("--codec", default="raw", help="how entries are stored without loss: raw, or zrow to save disk")
     flags.add_argument("--lossy", default=None, help="jpeg95-444 or jpeg95-420: smaller entries with other pixels")
     flags.add_argument("--keep_free_gb", type=float, default=KEEP_FREE_BYTES / GIB, help="of the disk")
@@ -83,6 +84,7 @@ def plan(arguments: argparse.Namespace) -> PreprocessPlan:
         sampler=arguments.sampler,
         decoder=arguments.decoder,
         lossy=arguments.lossy,
+        folder_fps=arguments.folder_fps,
     )
     options = BuildOptions(
         num_workers=arguments.workers,

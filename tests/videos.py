@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 BITS = 12  # frame numbers 0..4095
 ROWS, COLUMNS = 3, 4
@@ -80,3 +81,11 @@ def numbered_video(path: Path, recipe: VideoRecipe | None = None) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_numbered_frames(folder: Path, numbers: Iterable[int], name: str = "{:05d}.jpg") -> Path:
+    """Write a folder of numbered images, 96 x 72, which is returned."""
+    folder.mkdir(parents=True)
+    for number in numbers:
+        Image.fromarray(numbered_frame(number, 72, 96)).save(folder / name.format(number))
+    return folder

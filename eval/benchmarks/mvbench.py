@@ -12,6 +12,7 @@ from eval.item import WRONG, EvalItem, Grade
 from verl.data.files import Row
 
 STAR, CLEVRER, PERCEPTION = "star/Charades_v1_480", "clevrer/video_validation", "perception/videos"
+TVQA, TVQA_FPS = "tvqa/frames_fps3_hq", 3.0
 FOLDERS = {  # of the videos of a task, by the file of its questions
     "action_sequence": STAR,
     "action_prediction": STAR,
@@ -31,19 +32,19 @@ FOLDERS = {  # of the videos of a task, by the file of its questions
     "fine_grained_pose": "nturgbd",
     "character_order": PERCEPTION,
     "egocentric_navigation": "vlnqa",
-    "episodic_reasoning": "tvqa/frames_fps3_hq",
+    "episodic_reasoning": TVQA,
     "counterfactual_inference": CLEVRER,
 }
 
 
 def located(row: Row) -> list[Row]:
-    """The row with the path of its video. Frames of an episode count as a video made of them."""
+    """The row with the path of its video. Those of TVQA are folders of frames."""
     if "path" in row.fields:
         return [row]
     folder, name = FOLDERS.get(str(row.fields[FILE])), str(row.fields.get("video", ""))
-    name = name if "." in name else f"{name}.mp4"
-    path = f"{folder}/{name}" if folder else name
-    return [Row(where=row.where, fields={**row.fields, "video_path": path})]
+    told = {"video_path": f"{folder}/{name}" if folder else name}
+    rate = {"folder_fps": TVQA_FPS} if folder == TVQA else {}
+    return [Row(where=row.where, fields={**row.fields, **told, **rate})]
 
 
 def task(fields: Fields) -> list[str]:

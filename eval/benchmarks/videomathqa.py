@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.resources.abc import Traversable
 
 from eval.aggregate import accuracy, groups
 from eval.benchmark import register
 from eval.choices import CONVERTED, Choices, Columns, Fields, Subtitles, Words, by_letter, multiple_choice
 from eval.extraction import VIDEO_MATH_LEADS, first_capital
-from eval.item import EvalItem, Graded, Number, Subtitle
-from eval.subtitles import read_srt
+from eval.item import EvalItem, Graded, Number
+from eval.subtitles import file_of_video, read_srt
 
 LABELS = {"category": "category", "length": "length"}
 PAIR = 2  # options of a binary question
@@ -68,12 +67,6 @@ def share(questions: Sequence[Sequence[Graded]]) -> Number:
     return Number(value=100 * right / len(questions) if questions else 0.0, n=len(questions))
 
 
-def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
-    """The subtitles of a video; not all of them have some."""
-    file = folder / f"{fields.get('videoID') or fields['video_id']}.srt"
-    return read_srt(file) if file.is_file() else ()
-
-
 MULTI_BINARY = replace(
     VIDEO_MATH_QA,
     name="videomathqa_mbin",
@@ -100,7 +93,7 @@ for _choices in (VIDEO_MATH_QA, MULTI_BINARY):
                 name=f"{_choices.name}_subtitles",
                 title=f"{_choices.title} with subtitles",
                 words=LED_BY_SUBTITLES,
-                subtitles=Subtitles(read=heard),
+                subtitles=Subtitles(read=file_of_video(read_srt, ".srt", "videoID", "video_id")),
                 folder="videomathqa",
             )
         )

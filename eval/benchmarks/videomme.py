@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from importlib.resources.abc import Traversable
 
 from eval.benchmark import register
-from eval.choices import CONVERTED, Choices, Columns, Fields, Subtitles, Words, by_letter, multiple_choice
+from eval.choices import CONVERTED, Choices, Columns, Subtitles, Words, by_letter, multiple_choice
 from eval.extraction import VIDEO_MME_LEADS, first_capital
-from eval.item import Subtitle
-from eval.subtitles import read_srt
+from eval.subtitles import file_of_video, read_srt
 
 LABELS = {"duration": "duration", "domain": "domain", "sub_category": "sub_category", "task_type": "task_type"}
 
@@ -31,12 +29,6 @@ VIDEO_MME = Choices(
 )
 
 
-def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
-    """The subtitles of a video; 156 of the 900 have none."""
-    file = folder / f"{fields['videoID']}.srt"
-    return read_srt(file) if file.is_file() else ()
-
-
 register(multiple_choice(VIDEO_MME))
 register(
     multiple_choice(
@@ -45,7 +37,7 @@ register(
             name="videomme_subtitles",
             title="Video-MME with subtitles",
             columns=VIDEO_MME.columns[:1],
-            subtitles=Subtitles(read=heard),
+            subtitles=Subtitles(read=file_of_video(read_srt, ".srt", "videoID")),
             folder="videomme",
         )
     )

@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.resources.abc import Traversable
 from statistics import fmean
 
 from eval.aggregate import accuracy, groups
 from eval.benchmark import Budget, register
 from eval.choices import Choices, Columns, Fields, Subtitles, Words, by_letter, multiple_choice
 from eval.extraction import VIDEO_MME_V2_LEADS, first_capital
-from eval.item import Graded, Number, Subtitle
-from eval.subtitles import read_words
+from eval.item import Graded, Number
+from eval.subtitles import file_of_video, read_words
 from verl.data.files import Row
 from verl.errors import DataError
 
@@ -132,12 +131,6 @@ VIDEO_MME_V2 = Choices(
 )
 
 
-def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
-    """The sentences of a video, if any are spoken."""
-    file = folder / f"{fields['video_id']}.jsonl"
-    return read_words(file) if file.is_file() else ()
-
-
 register(multiple_choice(VIDEO_MME_V2))
 register(
     multiple_choice(
@@ -145,7 +138,10 @@ register(
             VIDEO_MME_V2,
             name="videomme_v2_subtitles",
             title="Video-MME-v2 with subtitles",
-            subtitles=Subtitles(read=heard, show=lambda subtitles, times: " ".join(one.text for one in subtitles)),
+            subtitles=Subtitles(
+                read=file_of_video(read_words, ".jsonl", "video_id"),
+                show=lambda subtitles, times: " ".join(one.text for one in subtitles),
+            ),
             folder="videomme_v2",
         )
     )

@@ -100,8 +100,10 @@ def test_sleep_gives_gpu_memory_back_and_waking_keeps_the_weights(tmp_path: Path
     with engine(tmp_path, "ipc") as (live, prompts):
         reference = Reference(live.server.options.model_path, "cuda", torch.bfloat16)
         awake = torch.cuda.mem_get_info()[0]
-        live.run(live.server.sleep(keep_weights=True))
-        assert torch.cuda.mem_get_info()[0] - awake > 1 << 30
+        slept = live.run(live.server.sleep(keep_weights=True))
+        given_back = torch.cuda.mem_get_info()[0] - awake
+        assert given_back > 1 << 30
+        assert abs(slept.before - slept.after - given_back) < 1 << 28
         live.run(live.server.wake_weights())
         live.run(live.server.wake_cache())
         assert gap(reference, live.generate(prompts, PLAN)) < CLOSE

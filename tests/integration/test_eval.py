@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every benchmark through the command and a real engine, beside all that goes wrong.
 
-In each run one video cannot be decoded. The first run is not interrupted, but its judge never answers. The second
-loses its engine, then is killed itself, and is started again with a judge that does answer; so is the first one in the
-end. Then both must have the same results.
+In each run one video cannot be decoded. The first run is not interrupted, but its judge never answers. The second is
+two shards at once: one loses its engine and then is killed itself, the other one's disk is full. Then all of it is
+started again in one piece with a judge that does answer; so is the first run in the end. Then both must have the same
+results.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -118,6 +120,24 @@ def command(data, judge, output: str) -> list[str]:
     return ["run", "--model", str(root / "model"), "--benchmarks", ",".join(annotations), *where, *FLAGS]
 
 
+def start_on_a_small_disk(arguments: list[str]) -> subprocess.Popen:
+    """What it says goes into a pipe, which has room when files have not."""
+    call = [sys.executable, "-m", "eval", *arguments]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "pipesize": 1 << 20}
+    return subprocess.Popen(call, cwd=ROOT, text=True, start_new_session=True, **pipe)
+
+
+def fill_disk(process: subprocess.Popen, has_answered: Callable[[], bool]) -> None:
+    """The process has to end by itself and in words, and its engine with it."""
+    wait_until(process, has_answered)
+    engines = psutil.Process(process.pid).children(recursive=True)
+    psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (1, 1))  # in the command alone, not in its engine
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, said[-3000:]
+    assert "StoreError: " in said and "make room and start the same command again" in said
+    assert engines and not psutil.wait_procs(engines, 10)[1]
+
+
 def start(arguments: list[str], log: Path) -> subprocess.Popen:
     with log.open("ab") as sink:
         call = [sys.executable, "-m", "eval", *arguments]
@@ -129,11 +149,11 @@ def results(output: Path) -> dict[str, list[dict]]:
     return {name: [json.loads(line) for line in text.splitlines()] for name, text in found.items()}
 
 
-def answers(output: Path) -> list[tuple[str, str]]:
+def answers(output: Path, shard: str = "*") -> list[tuple[str, str]]:
     """(benchmark, item) of every line that was written when an engine had answered, and before a judge had."""
     lines = [
         (path.parts[-3], json.loads(line))
-        for path in output.rglob("journal-*.jsonl")
+        for path in output.rglob(f"journal-{shard}.jsonl")
         for line in path.read_bytes().split(b"\n")[:-1]
     ]
     return [(name, row["id"]) for name, row in lines if not row["judged"] and not row["notes"]]
@@ -173,23 +193,27 @@ def test_every_benchmark_through_everything_that_goes_wrong(data, judge, monkeyp
     check_whole(data, log.read_text())
 
     log.write_text("")
-    process = start(command(data, judge, "torn"), log)
-    wait_until(process, lambda: len(answers(torn)) >= 5)
+    other = start_on_a_small_disk([*command(data, judge, "torn"), "--shard", "2/2"])
+    process = start([*command(data, judge, "torn"), "--shard", "1/2"], log)
+    full = ThreadPoolExecutor(1).submit(fill_disk, other, lambda: bool(answers(torn, "2of2")))
+    wait_until(process, lambda: len(answers(torn, "1of2")) >= 5)
     (engine,) = [one for one in psutil.Process(process.pid).children() if "EngineCore" in " ".join(one.cmdline())]
     engine.kill()
     wait_until(process, lambda: "the engine is dead; starting another one" in log.read_text())
-    enough = len(answers(torn)) + random.randint(3, 20)
-    wait_until(process, lambda: len(answers(torn)) >= enough)
+    enough = len(answers(torn, "1of2")) + random.randint(3, 20)
+    wait_until(process, lambda: len(answers(torn, "1of2")) >= enough)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    full.result(300)
     assert results(torn) == {}
 
     judge[1].append("speaks")
-    process = start(command(data, judge, "torn"), log)
+    patient = ["--judge_timeout", "30"]  # it speaks now, if the machine lets it
+    process = start([*command(data, judge, "torn"), *patient], log)
     assert process.wait(900) == 0, log.read_text()[-3000:]
     assert set(Counter(answers(torn)).values()) == {1}  # nothing was asked twice
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr("eval.runner.open_engine", None)  # nothing is left to ask
-    assert main(command(data, judge, "whole")) == 0, capfd.readouterr().err
+    assert main([*command(data, judge, "whole"), *patient]) == 0, capfd.readouterr().err
     assert "have no verdict" not in capfd.readouterr().err
     assert results(torn) == results(whole) and len(results(torn)) == len(list(BENCHMARKS))

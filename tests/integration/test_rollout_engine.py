@@ -115,9 +115,11 @@ def test_text_is_the_response_decoded(world: World, rows: list[Trajectory]) -> N
     assert [row.text for row in rows] == [adapter.decode(row.response_ids) for row in rows]
 
 
-def test_a_response_ends_with_an_end_token_unless_truncated(world: World, rows: list[Trajectory]) -> None:
+def test_a_response_ends_with_its_first_end_token_unless_truncated(world: World, rows: list[Trajectory]) -> None:
+    """vLLM decides it, by all end tokens of the model: what `response_mask/` of tests/vectors is about."""
     eos = load_adapter(world.live.server.options.model_path).eos_ids
     assert all((row.response_ids[-1] in eos) != row.truncated for row in rows)
+    assert not any(token in eos for row in rows for token in row.response_ids[:-1])
 
 
 def test_logprobs_are_those_of_transformers(world: World, rows: list[Trajectory]) -> None:
@@ -293,10 +295,17 @@ def test_sleep_waits_for_what_is_running(world: World) -> None:
 def test_a_dead_engine_is_reported_by_name_and_soon(world: World) -> None:
     live = world.live
     long = SamplingPlan(n=4, max_tokens=400, ignore_eos=True)
+    before = live.run(live.server.tokens_made())
     running = live.submit(live.generating(world.prompts, long))
-    while not live.server._rows:
+    while live.run(live.server.tokens_made()) == before:
         time.sleep(0.001)
     (engine,) = _engines(os.getpid())
+    os.kill(engine, signal.SIGSTOP)
+    time.sleep(0.1)  # for what was on its way
+    before = live.run(live.server.tokens_made())
+    live.run(live.server.check())  # a hanging engine is not dead, but
+    time.sleep(0.3)
+    assert live.run(live.server.tokens_made()) == before and not running.done()
     os.kill(engine, signal.SIGKILL)
     begin = time.monotonic()
     with pytest.raises(WorkerError, match="the vLLM engine of rollout server 0 died"):

@@ -41,6 +41,7 @@ class DataConfig:
     video_total_pixels: int | None = key(None, "most pixels of a whole video; null = the sampler's own limit")
     video_sampler: str = key("qwen_utils", "rule for frames and size: qwen_utils, hf_qwen3, hf_qwen2; file.py:name")
     video_decoder: str = key("pyav", "reader of video files: pyav, pyav_tolerant, decord, torchcodec; file.py:name")
+    video_folder_fps: float | None = key(None, "frame rate of videos that are folders of numbered images")
     val_video_fps: float | None = key(None, "video_fps for validation; null = the same")
     val_video_max_frames: int | None = key(None, "video_max_frames for validation; null = the same")
     val_video_min_pixels: int | None = key(None, "video_min_pixels for validation; null = the same")

@@ -107,6 +107,7 @@ def video_spec(data: DataConfig, align: int, *, train: bool) -> VideoSpec:
         align=align,
         sampler=data.video_sampler,
         decoder=data.video_decoder,
+        folder_fps=data.video_folder_fps,
     )
 
 

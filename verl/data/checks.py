@@ -25,15 +25,16 @@ class RecordCheck:
         for kind, paths in (("video", record.videos), ("image", record.images)):
             yield from _marks(record, kind, len(paths))
             for path in paths:
-                if not self._exists(path):
+                if not self._exists(path, kind):
                     yield f"there is no {kind} {path}; correct the path, or set data.{kind}_dir"
         reason = self.answer(record) if self.answer is not None else None
         if reason is not None:
             yield f"ground truth {record.answer!r:.80}: {reason}"
 
-    def _exists(self, path: str) -> bool:
+    def _exists(self, path: str, kind: str) -> bool:
+        """A video may be a folder of frames."""
         if path not in self._found:
-            self._found[path] = Path(path).is_file()
+            self._found[path] = Path(path).is_file() or (kind == "video" and Path(path).is_dir())
         return self._found[path]
 
 

@@ -106,7 +106,7 @@ def _open_media(found: Survey, headers: Mapping[str, Headers], pool: ThreadPoolE
             return str(error)
         return None
 
-    present = [medium for medium in users if Path(medium[1]).is_file()]  # the others are problems of their rows
+    present = [medium for medium in users if Path(medium[1]).exists()]  # the others are problems of their rows
     reasons = dict(zip(present, pool.map(problem, present), strict=True))
     for medium, reason in reasons.items():
         if reason is not None:

@@ -1,6 +1,9 @@
 # Copyright 2026 the verl authors
 # SPDX-License-Identifier: Apache-2.0
-"""Video files to clips, by the decoder that a spec names. Other modules open videos through here only."""
+"""Videos to clips, by the decoder that a spec names. Other modules open videos through here only.
+
+A folder of frames is read by a decoder of its own whatever the spec names.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +23,12 @@ from verl.media.spec import plan_frames, plan_size
 from verl.registry import Registry
 from verl.types import VideoClip, VideoMetadata, VideoSpec
 
+FOLDER = "frames"  # the decoder of folders
 CLOSE = 1e-6  # seconds: times come as rounded fractions
 
 
 class Decoder(Protocol):
-    """Reads video files. Both methods raise MediaError for a file that cannot be read to the letter."""
+    """Reads videos. Both methods raise MediaError for one that cannot be read to the letter."""
 
     def probe(self, path: str, spec: VideoSpec) -> VideoMetadata:
         """The metadata that `decode` would give, without the cost of decoding where the container allows it."""
@@ -40,13 +45,17 @@ DECODERS: Registry[Decoder] = Registry("video decoder", package="verl.media", en
 def probe(path: str, spec: VideoSpec) -> VideoMetadata:
     """What `decode(path, spec)` would give, in numbers. Raises MediaError."""
     with _naming(path):
-        return DECODERS.resolve(spec.decoder).probe(path, spec)
+        return _decoder(path, spec).probe(path, spec)
 
 
 def decode(path: str, spec: VideoSpec) -> VideoClip:
     """The frames of the video at `path` that `spec` asks for. Raises MediaError."""
     with _naming(path):
-        return DECODERS.resolve(spec.decoder).decode(path, spec)
+        return _decoder(path, spec).decode(path, spec)
+
+
+def _decoder(path: str, spec: VideoSpec) -> Decoder:
+    return DECODERS.resolve(FOLDER if Path(path).is_dir() else spec.decoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

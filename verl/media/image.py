@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from verl.errors import ConfigError, MediaError
@@ -70,11 +71,22 @@ def decode(path: str, spec: ImageSpec) -> ImageClip:
     """The pixels that `spec` asks for. Raises MediaError, also for a file that ends too early."""
     with _opened(path) as image:
         metadata = _metadata(image, spec)
-        transposed = ImageOps.exif_transpose(image) if metadata.orientation != 1 else image
-        pixels = np.array(transposed.convert("RGB"))
+        pixels = _pixels(image)
     frames = np.empty((1, 3, metadata.height, metadata.width), np.uint8)
     RESIZERS.resolve(spec.resize)(pixels, frames[0])
     return ImageClip(frames=frames, metadata=metadata)
+
+
+def upright(path: str) -> NDArray[np.uint8]:
+    """RGB [H, W, 3] at full size. Raises MediaError, also for a file that ends too early."""
+    with _opened(path) as image:
+        return _pixels(image)
+
+
+def upright_size(path: str) -> tuple[int, int]:
+    """(height, width) of `upright`, from the file's header. Raises MediaError."""
+    with _opened(path) as image:
+        return _upright_size(image)
 
 
 class ImageSource:
@@ -101,17 +113,26 @@ class ImageSource:
 
 
 def _metadata(image: Image.Image, spec: ImageSpec) -> ImageMetadata:
-    orientation = _orientation(image)
-    width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
+    height, width = _upright_size(image)
     planned = plan_size(spec, height, width)
     return ImageMetadata(
         height=planned[0],
         width=planned[1],
         source_height=height,
         source_width=width,
-        orientation=orientation,
+        orientation=_orientation(image),
         resize=spec.resize,
     )
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
+    return height, width
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+    return np.array(upright.convert("RGB"))
 
 
 def _orientation(image: Image.Image) -> int:

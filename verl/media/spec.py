@@ -11,17 +11,23 @@ from pathlib import Path
 
 from verl.errors import ConfigError, ContractError, MediaError
 from verl.media.codec import RAW, check_storage
+from verl.media.folder import folder_id
 from verl.media.rules import SAMPLERS, TEMPORAL_MERGE
 from verl.types import SourceId, VideoSpec
 
 
 def source_id(path: str | Path) -> SourceId:
-    """Identity of the file at `path`, symbolic links resolved. Raises MediaError if there is no such file."""
+    """Identity of the file, or folder of frames, at `path`, symbolic links resolved. Raises MediaError for neither."""
     resolved = Path(path).expanduser().resolve()
     try:
         status = resolved.stat()
     except OSError as error:
         raise MediaError(f"{path}: cannot open this file ({error.strerror}); check the path") from error
+    if resolved.is_dir():
+        try:
+            return folder_id(resolved)
+        except MediaError as error:
+            raise MediaError(f"{path}: {error}") from error.__cause__
     if not resolved.is_file():
         raise MediaError(f"{path}: not a file")
     return SourceId(path=str(resolved), size=status.st_size, mtime_ns=status.st_mtime_ns)
@@ -29,8 +35,8 @@ def source_id(path: str | Path) -> SourceId:
 
 def check(spec: VideoSpec) -> None:
     """Raise ConfigError for a spec that can never work."""
-    if spec.fps <= 0:
-        raise ConfigError(f"video fps must be positive, got {spec.fps}")
+    if spec.fps <= 0 or (spec.folder_fps is not None and spec.folder_fps <= 0):
+        raise ConfigError(f"video fps and folder_fps must be positive, got {spec.fps} and {spec.folder_fps}")
     if spec.align <= 0 or spec.min_frames < 0 or spec.max_frames < TEMPORAL_MERGE:
         raise ConfigError(
             f"video align must be positive, min_frames not negative and max_frames at least {TEMPORAL_MERGE}: "
@@ -81,6 +87,7 @@ def build_command(spec: VideoSpec, cache_dir: str | Path) -> str:
         "sampler": spec.sampler,
         "decoder": spec.decoder,
         "lossy": spec.lossy,
+        "folder_fps": spec.folder_fps,
     }
     given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in flags.items() if value is not None)
     return f"python scripts/preprocess_videos.py --input_file DATA --output_file CACHED_DATA {given}"

@@ -134,6 +134,14 @@ class EngineStats:
         return EngineStats(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(EngineStats)})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slept:
+    """Bytes of a device that were in use, by engine, trainer and all else, before an engine went to sleep and after."""
+
+    before: int
+    after: int
+
+
 class RolloutEngine(Protocol):
     """Generates, and sleeps while the policy it serves is being trained.
 
@@ -149,8 +157,8 @@ class RolloutEngine(Protocol):
     def generate_group(self, prompt: Prompt, group: int, plan: SamplingPlan) -> AsyncIterator[Trajectory]:
         """Yield `plan.n` trajectories in the order in which they finish, not by index."""
 
-    async def sleep(self, *, keep_weights: bool = False) -> None:
-        """Finish what is running, drop all caches and give memory back.
+    async def sleep(self, *, keep_weights: bool = False) -> Slept | None:
+        """Finish what is running, drop all caches and give memory back: how much, where there is any to give.
 
         Without `keep_weights`, weights must be sent before the next generation.
         """
@@ -163,6 +171,9 @@ class RolloutEngine(Protocol):
 
     async def drain_stats(self) -> EngineStats:
         """Work done since the last call."""
+
+    async def tokens_made(self) -> int:
+        """Response tokens so far, those of unfinished rows too: as long as it changes, the engine does not hang."""
 
     async def check(self) -> None:
         """Raise WorkerError when the engine is dead."""

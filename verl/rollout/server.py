@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from verl.errors import DataError, WorkerError
 from verl.models.low_rank import write_peft_folder
 from verl.rollout.clips import ClipPool
-from verl.rollout.engine import Completion, EngineStats, SamplingPlan
+from verl.rollout.engine import Completion, EngineStats, SamplingPlan, Slept
 from verl.rollout.options import EngineOptions
 from verl.rollout.requests import build_request, check_expansion, sampling_arguments
 from verl.types import Prompt, Trajectory
@@ -61,6 +61,7 @@ class VllmServer:
         self._phase = Phase.GENERATING
         self._clips = ClipPool()
         self._stats = EngineStats()
+        self._tokens = 0  # of finished rows
         self._slots = asyncio.Semaphore(SLOTS_PER_SEQUENCE * options.max_num_seqs)
         self._rows: set[asyncio.Task[Trajectory]] = set()  # all that are not finished
 
@@ -132,6 +133,7 @@ class VllmServer:
         if completion.finish_reason not in ("stop", "length"):
             raise WorkerError(f"{self.name} gave up on {prompt.record.where}: {completion.finish_reason}; see its log")
         check_expansion(prompt, completion.prompt_ids)
+        self._tokens += len(completion.ids)
         self._stats += EngineStats(
             num_rows=1,
             prompt_tokens=len(prompt.ids),
@@ -141,17 +143,20 @@ class VllmServer:
 
     # -- phases
 
-    async def sleep(self, *, keep_weights: bool = False) -> None:
+    async def sleep(self, *, keep_weights: bool = False) -> Slept | None:
         """See RolloutEngine."""
         self._expect(Phase.GENERATING, "sleep")
         self._phase = Phase.ASLEEP  # no new rows, while
         await asyncio.gather(*self._rows, return_exceptions=True)  # the ones under way need the caches
+        gives_back = self._sleeps and self.options.device == "cuda"
         with self._watched("going to sleep"):
+            before = await self._running().device_memory() if gives_back else 0
             if self._sleeps:
                 stays = keep_weights or self.options.lora_rank > 0  # nobody sends what adapters belong to
                 await self._running().sleep(level=1 if stays else 2, mode="wait")
             else:
                 await self._running().pause_generation(mode="wait", clear_cache=True)
+            return Slept(before=before, after=await self._running().device_memory()) if gives_back else None
 
     async def wake_weights(self) -> None:
         """See RolloutEngine."""
@@ -219,6 +224,10 @@ class VllmServer:
         stats = self._stats + EngineStats(media_loads=loads, distinct_media=distinct)
         self._stats = EngineStats()
         return stats
+
+    async def tokens_made(self) -> int:
+        """See RolloutEngine."""
+        return self._tokens + self._running().tokens_under_way
 
     async def check(self) -> None:
         """See RolloutEngine."""

@@ -54,6 +54,16 @@ class Engine(AsyncLLM):
             weight_version=min(int(span.version) for span in completion.weight_versions or ()),
         )
 
+    @property
+    def tokens_under_way(self) -> int:
+        """Response tokens that unfinished requests have so far."""
+        states = self.output_processor.request_states.values()
+        return sum(state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None)
+
+    async def device_memory(self) -> int:
+        """Bytes in use, by whatever process, of the CUDA device with most in use among the engine's."""
+        return max(await self.collective_rpc("device_memory"))
+
     async def load_adapter(self, folder: Path) -> None:
         """Answer with the adapters in a peft folder from now on. The folder may go when this is done."""
         request = LoRARequest("policy", 1, str(folder), load_inplace=True)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from verl.rollout import lifeline, shm
 
 shm.register()
@@ -11,4 +13,9 @@ lifeline.follow()
 
 
 class WorkerExtension:
-    """Adds nothing to the worker. Importing this module is what counts."""
+    """What is added to the worker. Importing this module counts too."""
+
+    def device_memory(self) -> int:
+        """Bytes of this worker's CUDA device that are in use, by whatever process."""
+        free, total = torch.cuda.mem_get_info()
+        return total - free

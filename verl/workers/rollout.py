@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from verl.rollout.engine import Ask, EngineStats, SamplingPlan
+from verl.rollout.engine import Ask, EngineStats, SamplingPlan, Slept
 from verl.rollout.options import EngineOptions
 from verl.types import Floats, Prompt, Source, Tokens, Trajectory
 from verl.workers.process import configure_logging
@@ -100,9 +100,9 @@ class RolloutWorker:
         except Exception as error:  # noqa: BLE001 - the process boundary: it is raised again by `generate`
             await finished.put(error)
 
-    async def sleep(self) -> None:
+    async def sleep(self) -> Slept | None:
         """Give the devices to the trainer."""
-        await self._server.sleep()
+        return await self._server.sleep()
 
     async def wake_weights(self) -> None:
         """Make room for weights."""

@@ -207,6 +207,7 @@ def test_the_first_twenty_problems_are_listed_and_all_are_counted(tmp_path):
         ("<image> Why?", {}, "the problem holds 1 <image> for 0 images; write one <image> where each image goes"),
         ("<video> Why?", {"images": ["i.png"]}, "the problem holds 1 <video> for 0 videos;"),
         ("<image> Why?", {"images": ["i.png"]}, "there is no image "),
+        ("<image> Why?", {"images": ["."]}, "there is no image "),
         ("Why?", {"data_type": "image"}, "data_type is 'image', but there is no image"),
         ("Why?", {"data_type": "video"}, "data_type is 'video', but there is no video"),
     ],
@@ -219,7 +220,8 @@ def test_media_and_their_places_must_agree(tmp_path, problem: str, media: dict[s
 
 def test_a_sound_row_passes(tmp_path):
     (tmp_path / "v.mp4").touch()
-    row = ROW | {"problem": "<video> and <video>: why?", "videos": ["v.mp4", "v.mp4"], "data_type": "video"}
+    (tmp_path / "frames").mkdir()
+    row = ROW | {"problem": "<video> and <video>: why?", "videos": ["v.mp4", "frames"], "data_type": "video"}
     location = lines(tmp_path / "r.jsonl", row)
     assert read_records([location], RowFormat(video_root=str(tmp_path)), RecordCheck())
 

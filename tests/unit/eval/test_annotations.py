@@ -273,7 +273,7 @@ def test_a_truth_that_is_no_option_of_a_text_benchmark_is_kept_and_never_right(t
         ({"solution": "A", "options": 7}, "options should be a list"),
         ({"solution": "A", "options": ["A. x", "B. y"], "path": ""}, "{path} is empty"),
         ({"solution": "A", "options": ["A. x", "B. y"], "start": 4, "end": 2}, "from 4.0 to 2.0 is empty"),
-        ({"solution": "A", "options": ["A. x", "B. y"], "start": "soon"}, "'soon' to None is not in seconds"),
+        ({"solution": "A", "options": ["A. x", "B. y"], "start": "soon"}, "['soon', None, None] are not all numbers"),
     ],
 )
 def test_a_bad_row_is_named_with_its_file(tmp_path, row, complaint):

@@ -14,6 +14,7 @@ from eval.budget import ByteBudget
 from eval.engines import Answerer, EngineLostError, Idleness
 from eval.item import Grade
 from eval.pipeline import SILENCE, BenchmarkRun, Limits, Pipeline
+from eval.pulse import Pulse
 from eval.runner import told
 from eval.store import Journal, Outcome, StoreError, read_outcomes
 from tests.unit.eval.world import ToyEngine, ToyQuestions, item
@@ -24,10 +25,10 @@ PLAN = SamplingPlan(max_tokens=8)
 LIMITS = Limits(videos=2, load_workers=4)
 
 
-def ask(folder, items, engines, *, judging=None, unjudged=(), deaths=5):
+def ask(folder, items, engines, *, judging=None, unjudged=(), deaths=5, silence=60.0):
     """Run the pipeline to its end; the outcomes on disk, and the answerer."""
     remaining = list(engines)
-    answerer = Answerer(lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0], PLAN, max_deaths=deaths)
+    answerer = Answerer(lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0], PLAN, deaths, silence)
     with Journal(folder / "journal-1of1.jsonl") as journal:
         run = BenchmarkRun(questions=ToyQuestions(), items=tuple(items), unjudged=tuple(unjudged), journal=journal)
         asyncio.run(Pipeline(answerer, LIMITS, judging).run([run]))
@@ -70,7 +71,7 @@ def test_a_question_that_kills_every_engine_fails_alone(tmp_path):
     deadly = {"b-0": 99}
     engines = [ToyEngine(deadly=deadly) for _ in range(6)]
     found, answerer = ask(tmp_path, [item("a-0", "a"), item("b-0", "b"), item("c-0", "c")], engines)
-    assert found["b-0"].failure.startswith("WorkerError: the engine died 3 times")
+    assert found["b-0"].failure.startswith("WorkerError: the engine died or hung 3 times")
     assert found["a-0"].failure is None and found["c-0"].failure is None
     assert answerer.deaths == 3
 
@@ -89,6 +90,75 @@ def test_deaths_with_answers_between_them_do_not_end_a_run(tmp_path):
     found, answerer = ask(tmp_path, items, [ToyEngine(deadly=deadly) for _ in range(9)], deaths=4)
     assert {one.failure for one in found.values()} == {None}
     assert answerer.deaths > 4
+
+
+class Hanging(ToyEngine):
+    """Silent after so many questions, and nothing says that it is dead."""
+
+    def __init__(self, answered: int) -> None:
+        super().__init__()
+        self.left = answered
+        self.cancelled = self.closed = 0
+
+    async def generate_group(self, prompt, group, plan):
+        self.left -= 1
+        if self.left < 0:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.cancelled += 1
+        async for row in super().generate_group(prompt, group, plan):
+            yield row
+
+    async def close(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize("answered", [0, 3])
+def test_an_engine_that_hangs_is_replaced_and_its_questions_are_asked_again(tmp_path, answered, caplog):
+    hanging, items = Hanging(answered), [item(f"{video}-0", video) for video in "abcdef"]
+    found, answerer = ask(tmp_path, items, [hanging, ToyEngine()], silence=0.1)
+    assert {one.official.score for one in found.values()} == {1.0} and len(found) == len(items)
+    assert (answerer.deaths, hanging.closed) == (1, 1) and hanging.cancelled > 0
+    assert "the engine gave no token for 0.1 seconds while" in caplog.text
+
+
+def test_engines_that_keep_hanging_end_the_run_and_fail_no_item(tmp_path):
+    with pytest.raises(ExceptionGroup) as caught:
+        ask(tmp_path, [item("a-0", "a"), item("b-0", "b")], [Hanging(0)], silence=0.02, deaths=1)
+    assert caught.group_contains(EngineLostError, match="died or hung 2 times") and read_outcomes(tmp_path) == {}
+
+
+class Watched(ToyEngine):
+    """Its time passes when it is looked at."""
+
+    now = 0.0
+
+    def __init__(self, tokens_a_look: int) -> None:
+        super().__init__()
+        self.tokens_a_look = tokens_a_look
+
+    async def tokens_made(self):
+        self.now += 0.01
+        self.tokens += self.tokens_a_look
+        return self.tokens
+
+
+def test_an_engine_that_is_slow_or_was_idle_or_may_be_silent_is_let_alone():
+    async def watch(engine, limit, *waits):
+        pulse = Pulse(engine, limit, lambda: engine.now)
+        for wait in waits:
+            await pulse.during(asyncio.sleep(wait))
+            engine.now += 100.0
+        return engine.tokens
+
+    slow = Watched(1)
+    asyncio.run(watch(slow, 0.04, 0.2, 0.0, 0.02))
+    assert slow.tokens > 8
+    for idle in (watch(Watched(0), 0.08, 0.0, 0.02, 0.02), watch(Watched(1), 0.0, 0.02)):
+        assert asyncio.run(idle) == 0
+    with pytest.raises(WorkerError, match=r"no token for 0\.04 seconds while 1 questions waited"):
+        asyncio.run(watch(Watched(0), 0.04, 3600.0))
 
 
 class Broken(ToyEngine):

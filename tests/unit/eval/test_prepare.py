@@ -19,9 +19,10 @@ from eval.questions import Sight, located
 from eval.runner import read_items
 from tests.unit.eval.annotated import official_annotations
 from tests.unit.eval.world import TOY
-from tests.videos import numbered_video
+from tests.videos import numbered_video, read_number, write_numbered_frames
 from tests.world import tiny_model
 from verl.errors import ConfigError, DataError
+from verl.media.source import load
 
 PLUG_IN = """
 import json
@@ -183,3 +184,20 @@ def test_a_missing_file_is_named_where_it_is_to_be_put(tmp_path):
     (folder / "videos").mkdir()
     (folder / "videos" / "a.mp4").touch()
     assert located(folder, "videos/a.mp4") == folder / "videos" / "a.mp4"
+
+
+def test_an_episode_of_mvbench_is_a_folder_of_frames(tmp_path):
+    row = {"video": "castle_s01e01_seg02_clip_00", "question": "Q?", "candidates": ["red", "blue"], "answer": "blue"}
+    annotations = tmp_path / "episodic_reasoning.json"
+    annotations.write_text(json.dumps([row | {"start": 2.0, "end": 8.0}]))
+    (item,) = read_items(BENCHMARKS["mvbench"], annotations)
+    assert item.labels == {"task": ("Episodic Reasoning",)}
+    (medium,) = item.media
+    write_numbered_frames(tmp_path / "videos" / medium.path, range(1, 41))
+    sight = Sight.of(BENCHMARKS["mvbench"].budget, 32, folder=tmp_path / "videos", cache_dir=tmp_path / "cache")
+    ref = sight.ref(medium)
+    numbers = [read_number(frame) for frame in load(ref).frames]
+    assert numbers == [7, 9, 10, 12, 13, 15, 16, 18, 19, 21, 22, 24]  # 3 a second are there, 2 are shown
+    assert ref.metadata.timestamps[-1] == pytest.approx(17 / 3)
+    found = survey(BENCHMARKS["mvbench"], annotations, tmp_path / "videos")
+    assert (found.missing, jobs(found, sight)) == ((), [(ref.path, ref.spec)])

@@ -64,6 +64,7 @@ class ToyEngine:
         self.deadly = deadly if deadly is not None else {}  # question -> how often it still kills
         self.asked: list[tuple[str, int]] = []
         self.dead = False
+        self.tokens = 0
         self.running = self.most_running = 0
 
     async def start(self) -> None:
@@ -85,6 +86,7 @@ class ToyEngine:
                 raise WorkerError("gave up on this one")
         finally:
             self.running -= 1
+        self.tokens += 2
         yield Trajectory(
             prompt=prompt,
             group=group,
@@ -94,6 +96,9 @@ class ToyEngine:
             text=self.answers.get(name, "B"),
             truncated=False,
         )
+
+    async def tokens_made(self) -> int:
+        return self.tokens
 
     async def check(self) -> None:
         if self.dead:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.videos import VideoRecipe, numbered_video
+from tests.videos import VideoRecipe, numbered_video, write_numbered_frames
 from verl.errors import DataError
 from verl.media import preprocess as preprocessing
 from verl.media.cache import ClipCache
@@ -141,11 +141,16 @@ def test_a_clean_run_removes_the_list_of_failures(world, script):
 
 def test_training_finds_what_the_script_built(world, script):
     root, _ = world
-    flags = arguments(root)
+    write_numbered_frames(root / "videos" / "frames", range(8))
+    with (root / "rows.jsonl").open("a") as file:
+        file.write('{"problem": "<video> c?", "videos": ["frames"]}\n')
+    flags = [*arguments(root), "--folder_fps", "3"]
     script.main(flags)
     spec = script.plan(script.parser().parse_args(flags)).spec
-    ref = MediaSource(SourceMode.PREPROCESSED_ONLY, root / "cache", spec).ref(root / "videos" / "0.mp4")
-    assert ref.entry == str(root / "cache" / read(root / "out" / "cached.jsonl")[0]["preprocessed_video"])
+    source = MediaSource(SourceMode.PREPROCESSED_ONLY, root / "cache", spec)
+    entries = [row.get("preprocessed_video") for row in read(root / "out" / "cached.jsonl")]
+    for name, entry in (("0.mp4", entries[0]), ("frames", entries[-1])):
+        assert source.ref(root / "videos" / name).entry == str(root / "cache" / entry)
 
 
 def test_the_command_in_error_messages_builds_the_spec_it_was_made_for(script, spec):

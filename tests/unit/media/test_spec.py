@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from verl.errors import ConfigError, ContractError, MediaError
 from verl.media import spec as rules
-from verl.types import VideoSpec
+from verl.types import ImageSpec, SourceId, VideoSpec
 
 ROOT = Path(__file__).parents[3]
 SAMPLERS = ("qwen_utils", "hf_qwen3", "hf_qwen2")
@@ -218,6 +218,13 @@ def test_a_strip_is_refused():
 def test_impossible_specs_are_refused(change):
     with pytest.raises(ConfigError):
         rules.check(replace(SPEC, **change))
+
+
+def test_keys_of_files_are_what_they_always_were():
+    source = SourceId(path="/videos/a.mp4", size=1000, mtime_ns=17)
+    assert SPEC.cache_key(source) == "0a9cca0b9a9651850fa582ad0da0591e"
+    image = ImageSpec(min_pixels=4096, max_pixels=65536)
+    assert image.cache_key(source) == "77613c6e2ef3856b16a4fa9020315dc8"
 
 
 def test_source_id_sees_through_links_and_notices_a_replaced_file(tmp_path):

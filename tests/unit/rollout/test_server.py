@@ -12,7 +12,7 @@ import pytest
 from tests.unit.rollout.builders import make_clip, make_prompt
 from verl.errors import AlignmentError, DataError, MediaError, WorkerError
 from verl.rollout.clips import ClipPool
-from verl.rollout.engine import Completion, EngineStats, SamplingPlan
+from verl.rollout.engine import Completion, EngineStats, SamplingPlan, Slept
 from verl.rollout.options import EngineOptions
 from verl.rollout.requests import row_seed
 from verl.rollout.server import SLOTS_PER_SEQUENCE, VllmServer
@@ -51,6 +51,9 @@ class FakeEngine:
 
     def decode(self, ids, *, skip_special_tokens):
         return f"{ids.tolist()} {skip_special_tokens}"
+
+    async def device_memory(self):
+        return 5 if any(name == "sleep" for name, *_ in self.calls) else 30
 
     def shutdown(self):
         self.calls.append(("shutdown",))
@@ -111,6 +114,17 @@ def test_a_burst_of_prompts_holds_no_more_pixels_than_the_engine_can_soon_use():
     async def scenario(server, engine):
         await asyncio.gather(*(generate(server, make_prompt(), SamplingPlan(n=4)) for _ in range(8)))
         assert engine.most_running == SLOTS_PER_SEQUENCE * OPTIONS.max_num_seqs
+
+    serve(scenario)
+
+
+def test_tokens_are_counted_while_rows_grow_and_after():
+    async def scenario(server, engine):
+        engine.tokens_under_way = 3
+        assert await server.tokens_made() == 3
+        await generate(server, make_prompt(), SamplingPlan(n=4))
+        await server.drain_stats()
+        assert await server.tokens_made() == 4 * 2 + 3
 
     serve(scenario)
 
@@ -206,6 +220,17 @@ def test_sleep_lets_rows_finish_before_it_touches_the_engine():
         assert len(await group) == 8
 
     serve(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"device": "cuda"}, Slept(before=30, after=5)), ({"device": "cuda", "colocated": False}, None), ({}, None)],
+)
+def test_a_sleep_that_gives_memory_back_says_how_much(changes, expected):
+    async def scenario(server, engine):
+        assert await server.sleep() == expected
+
+    serve(scenario, replace(OPTIONS, **changes))
 
 
 def test_a_sleep_that_is_followed_by_no_weights_keeps_them():
