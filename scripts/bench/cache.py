@@ -44,7 +44,7 @@ MAX_PIXELS, MIN_PIXELS = 262_144, 3136
 BUILDERS = ("ours", "qwen-vl-utils")
 PRELOAD = {"ours": ["torch"], "qwen-vl-utils": ["decord", "qwen_vl_utils"]}
 LOSSY = "jpeg95-444"
-ROUNDS = 15
+ROUNDS, PAIRS = 15, 101
 MIB = 2**20
 LEAST_SPEEDUP, MOST_OVER_MEMORY, MOST_SIZE, MOST_CPU, MOST_GB = 40.0, 1.3, 0.251, 0.5, 0.4
 
@@ -98,7 +98,8 @@ def main() -> int:
                 make_video(place)
         built = {(size, who): in_own_process(who, place) for size, place in places.items() for who in BUILDERS}
         pack(places["1080p"])
-        return report(places["1080p"], built, read_all(places["1080p"]))
+        surplus = over_memory(places["1080p"].entry())
+        return report(places["1080p"], built, read_all(places["1080p"]), surplus)
 
 
 def make_video(place: Place) -> None:
@@ -255,6 +256,15 @@ def read_all(place: Place) -> dict[str, dict[str, float]]:
     }
 
 
+def over_memory(entry: Path) -> float:
+    """CPU time of reading a warm raw entry, in units of touching the same bytes in memory: median of pairs in turns."""
+    resident = np.array(_frames(entry))
+    pairs = [
+        [timed(load, time.process_time) for load in (lambda: resident, partial(_frames, entry))] for _ in range(PAIRS)
+    ]
+    return statistics.median(read / touched for touched, read in pairs)
+
+
 def _frames(entry: Path) -> Any:
     return ClipCache.load(entry).frames
 
@@ -288,7 +298,9 @@ def drop(path: Path) -> None:
         os.close(descriptor)
 
 
-def report(place: Place, built: dict[tuple[str, str], dict[str, float]], read: dict[str, dict[str, float]]) -> int:
+def report(
+    place: Place, built: dict[tuple[str, str], dict[str, float]], read: dict[str, dict[str, float]], surplus: float
+) -> int:
     """Print the tables; 1 when a target is missed."""
     print("building one clip  wall s   CPU s  peak MiB  at its start  frames")
     for (size, builder), cost in built.items():
@@ -304,17 +316,17 @@ def report(place: Place, built: dict[tuple[str, str], dict[str, float]], read: d
     for builder in BUILDERS:
         print(f"{'decoding, ' + builder:33} {'':10} {built[place.size, builder]['decoded'] * 1e3:12.1f}")
     print()
-    return 0 if all([judge(*target) for target in targets(built, read)]) else 1
+    return 0 if all([judge(*target) for target in targets(built, read, surplus)]) else 1
 
 
 def targets(
-    built: dict[tuple[str, str], dict[str, float]], read: dict[str, dict[str, float]]
+    built: dict[tuple[str, str], dict[str, float]], read: dict[str, dict[str, float]], surplus: float
 ) -> list[tuple[str, float, float, bool]]:
     """(what, measured, limit, whether more is better)."""
     raw, reference = read["raw"], read[".pt float32"]
     return [
         ("times as fast as the .pt, warm", reference["warm"] / raw["warm"], LEAST_SPEEDUP, True),
-        ("times the time of touching memory", raw["warm"] / read["memory"]["warm"], MOST_OVER_MEMORY, False),
+        ("times the time of touching memory", surplus, MOST_OVER_MEMORY, False),
         ("of the size of the .pt", raw["bytes"] / reference["bytes"], MOST_SIZE, False),
         *(
             (

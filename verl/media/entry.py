@@ -40,6 +40,7 @@ from verl.types import SourceId, VideoClip, VideoMetadata, VideoSpec
 FORMAT = "verl-clip"
 FORMAT_VERSION = "2"
 PAGE = 4096
+FIRST_BYTES = 16 << 10  # read at once: most headers are no longer
 MAX_HEADER_BYTES = 64 << 20
 MAX_SIDE = 1 << 16
 TOOLS = ("av", "decord", "numpy", "torch", "torchcodec", "torchvision")
@@ -227,10 +228,12 @@ def _opened(path: Path) -> Iterator[tuple[FileIO, EntryHeader]]:
 
 
 def _parse(file: FileIO, size: int) -> EntryHeader:
-    length = int.from_bytes(file.read(8), "little")
+    start = os.pread(file.fileno(), FIRST_BYTES, 0)
+    length = int.from_bytes(start[:8], "little")
     if not 0 < length <= min(size - 8, MAX_HEADER_BYTES):
         raise ValueError(f"header length {length} in a file of {size} bytes")
-    outer = parse(storage.read(file, 8, length).tobytes())
+    text = start[8 : 8 + length]
+    outer = parse(text if len(text) == length else storage.read(file, 8, length).tobytes())
     fields = dict(strings(outer.get("__metadata__") if isinstance(outer, dict) else None))
     if (fields.get("format"), fields.get("version")) != (FORMAT, FORMAT_VERSION):
         raise ValueError(f"format {fields.get('format')!r} version {fields.get('version')!r}")
