@@ -192,7 +192,8 @@ async def _first(rows: AsyncIterator[Trajectory]) -> Trajectory:
 
 def open_engine(model: str, engine: EngineSettings, items: Sequence[EvalItem]) -> RolloutEngine:
     """One engine for all of `items`, yet to be started."""
-    os.environ |= engine_environment(engine.device, num_threads=os.cpu_count() or 1)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
+    os.environ |= engine_environment(engine.device, num_threads=int(threads.partition(",")[0]))
     from verl.rollout.server import VllmServer  # reads its environment at import
 
     videos = max((sum(one.kind == "video" for one in item.media) for item in items), default=0)

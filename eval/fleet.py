@@ -48,8 +48,7 @@ def run_fleet(arguments: Sequence[str], shard: Shard, visible: Sequence[str]) ->
         for one, cuda in zip(split(shard, len(visible)), visible, strict=True):
             command = [sys.executable, "-m", "eval", "run", *arguments, "--engines", "1"]
             command += ["--shard", f"{one.index + 1}/{one.count}", "--no_report"]
-            environment = os.environ | ({"CUDA_VISIBLE_DEVICES": cuda} if cuda else {})
-            processes.append(subprocess.Popen(command, env=environment))
+            processes.append(subprocess.Popen(command, env=_environment(cuda, len(visible))))
         failed = [number for number, process in enumerate(processes, start=1) if process.wait() != 0]
     finally:
         _end(processes)
@@ -58,6 +57,13 @@ def run_fleet(arguments: Sequence[str], shard: Shard, visible: Sequence[str]) ->
             f"engine(s) {failed} of {len(processes)} failed; their log is above. What is answered is kept: start the"
             " same command again"
         )
+
+
+def _environment(cuda: str, num_engines: int) -> dict[str, str]:
+    """Of one engine's process. Threads of several engines that wait for each other on the same cores hardly move."""
+    if cuda:
+        return os.environ | {"CUDA_VISIBLE_DEVICES": cuda}
+    return {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // num_engines, 1))} | os.environ
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

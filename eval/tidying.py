@@ -12,6 +12,7 @@ _TOKEN = re.compile(r"<\|(?!im_end|endoftext|eot_id)[a-z_]{1,30}\|>")
 _BLOCK = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6]|tr|td)\s?/?>", re.IGNORECASE)
 _INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|font|code|mark|sup|sub)(?:\s[^<>]{0,80})?>", re.IGNORECASE)
 _TORN = re.compile(r"</[a-z]{0,6}\s{0,2}$")  # of a response that was cut
+_CONCLUSION = re.compile(r"<(/?)conclusion>", re.IGNORECASE)  # of models that think in stages
 _ASKED = re.compile(r"^Q:.{0,500}\n{1,3}A:", re.MULTILINE)
 _ARROW = re.compile("\\s?(?:[\u2192\u21d2\u279c\u27a1\u2794]\ufe0f?|={1,2}>|->)")
 _END = re.compile(r"[^\w)\]}>\"'$*`+#%-]{1,12}$")
@@ -33,6 +34,8 @@ _CORRECTION = re.compile(
 def tidied(response: str) -> str:
     """`response` as plain text in which answer and think tags are still tags."""
     text = _THOUGHT.sub(r"<\1think>", response)
+    if "<answer>" not in text:
+        text = _CONCLUSION.sub(r"<\1answer>", text)
     if "<" in text:
         text = _INLINE.sub("", _BLOCK.sub("\n", _TOKEN.sub("", text)))
     if "&" in text:

@@ -170,6 +170,15 @@ def test_what_cannot_work_ends_before_an_engine_starts(tmp_path, monkeypatch, ca
     assert "no videos of Toy" in told("run") and "not all is answered of toy" in told("merge", "--blind")
 
 
+def test_engines_share_the_cores_of_a_machine_without_gpus(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert fleet._environment("", 3)["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in fleet._environment("0,1", 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert fleet._environment("", 3)["OMP_NUM_THREADS"] == "5"
+
+
 def test_engines_do_not_outlive_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(fleet, "GRACE_SECONDS", 0.05)
     engine = tmp_path / "engine"

@@ -17,6 +17,7 @@ from eval.tidying import last_word, tidied, undressed
 VECTORS = Path(__file__).parents[2] / "vectors"
 KNOWN = json.loads((VECTORS / "eval_choices.json").read_text())
 MESSY = json.loads((VECTORS / "eval_messy.json").read_text())
+BLIND = json.loads((VECTORS / "eval_blind.json").read_text())
 MISSED = {
     "The third option",
     "Comparing A with B, neither fits. C does.",
@@ -45,6 +46,18 @@ def test_messy_responses_are_read_as_a_person_would():
     assert not wrong and missed == MISSED
     assert kinds == {"right": sum(map(len, MESSY["cases"].values())) - len(MISSED), "missed": len(MISSED)}
     assert kinds["right"] >= 470
+
+
+def test_cases_that_were_written_without_sight_of_the_parser():
+    """118 of these 120 were right at first; then `<CONCLUSION>` was added."""
+    options = BLIND["options"]
+    wrong = [
+        (response[-29:], meant, letter)
+        for name, response, meant in BLIND["cases"]
+        if (letter := pick_letter(response, options[name])) != meant
+    ]
+    assert len(BLIND["cases"]) == 120
+    assert wrong == [("puts the pot on the stove and", None, "C")]
 
 
 @pytest.mark.parametrize(
