@@ -40,7 +40,6 @@ from verl.types import SourceId, VideoClip, VideoMetadata, VideoSpec
 FORMAT = "verl-clip"
 FORMAT_VERSION = "2"
 PAGE = 4096
-FIRST_BYTES = 16 << 10  # read at once: most headers are no longer
 MAX_HEADER_BYTES = 64 << 20
 MAX_SIDE = 1 << 16
 TOOLS = ("av", "decord", "numpy", "torch", "torchcodec", "torchvision")
@@ -228,7 +227,7 @@ def _opened(path: Path) -> Iterator[tuple[FileIO, EntryHeader]]:
 
 
 def _parse(file: FileIO, size: int) -> EntryHeader:
-    start = os.pread(file.fileno(), FIRST_BYTES, 0)
+    start = os.pread(file.fileno(), PAGE, 0)  # most headers are no longer; more would split the map's large pages
     length = int.from_bytes(start[:8], "little")
     if not 0 < length <= min(size - 8, MAX_HEADER_BYTES):
         raise ValueError(f"header length {length} in a file of {size} bytes")
