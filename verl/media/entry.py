@@ -16,7 +16,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
@@ -175,17 +175,18 @@ def _sync_directory(folder: Path) -> None:
 
 def read_header(path: Path) -> EntryHeader:
     """Header of the entry at `path`. Raises EntryMissing if there is none, MediaError for what is not whole."""
-    with _opened(path) as (_, header):
+    with _opened(path, _first_page) as (_, _, header):
         return header
 
 
 def read_entry(path: Path) -> tuple[EntryHeader, NDArray[np.uint8]]:
     """Header and frames uint8 [F, 3, H, W]; raises as `read_header`. The file is opened once.
 
-    Raw frames are backed by the file on a local disk. Writing to them changes a private copy, never the entry.
+    Raw frames are backed by the file on a local disk. Writing to them changes a private copy, never the entry. The
+    header is looked at through the same map: a read beside it would leave small pages in the page cache.
     """
-    with _opened(path) as (file, header):
-        payload = storage.view(file, header.offset, header.payload_bytes)
+    with _opened(path, storage.view) as (_, content, header):
+        payload = content[header.offset :]
         if header.codec == codecs.RAW:
             return header, payload.reshape(header.shape)
         ends = list(itertools.accumulate(header.blocks, initial=0))
@@ -195,7 +196,7 @@ def read_entry(path: Path) -> tuple[EntryHeader, NDArray[np.uint8]]:
 
 def verify(path: Path) -> EntryHeader:
     """Read every byte of the entry at `path` and return its header. Raises MediaError if one has changed."""
-    with _opened(path) as (file, header):
+    with _opened(path, _first_page) as (file, _, header):
         digest = xxhash.xxh3_64()
         file.seek(header.offset)
         while block := file.read(storage.READ_BYTES):
@@ -205,17 +206,24 @@ def verify(path: Path) -> EntryHeader:
         return header
 
 
+def _first_page(file: FileIO, size: int) -> NDArray[np.uint8]:
+    return storage.read(file, min(PAGE, size))
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[FileIO, EntryHeader]]:
-    """The file and its header, after everything in the header has been checked against the file."""
+def _opened(
+    path: Path, look: Callable[[FileIO, int], NDArray[np.uint8]]
+) -> Iterator[tuple[FileIO, NDArray[np.uint8], EntryHeader]]:
+    """The file, what `look` sees of it from its start on, and its header, which has been checked against the file."""
     try:
         with FileIO(path) as file:
             size = os.fstat(file.fileno()).st_size
-            header = _parse(file, size)
+            content = look(file, size)
+            header = _parse(file, content, size)
             if header.offset + header.payload_bytes != size:
                 found, wanted = size - header.offset, header.payload_bytes
                 raise ValueError(f"it holds {found} of {wanted} bytes of pixels")
-            yield file, header
+            yield file, content, header
     except OSError as error:
         if error.errno in _GONE:
             raise EntryMissing(
@@ -226,13 +234,12 @@ def _opened(path: Path) -> Iterator[tuple[FileIO, EntryHeader]]:
         raise MediaError(f"{path} is not a whole cache entry of this version ({error}); {CURE}") from error
 
 
-def _parse(file: FileIO, size: int) -> EntryHeader:
-    start = os.pread(file.fileno(), PAGE, 0)  # most headers are no longer; more would split the map's large pages
-    length = int.from_bytes(start[:8], "little")
+def _parse(file: FileIO, content: NDArray[np.uint8], size: int) -> EntryHeader:
+    length = int.from_bytes(content[:8].tobytes(), "little")
     if not 0 < length <= min(size - 8, MAX_HEADER_BYTES):
         raise ValueError(f"header length {length} in a file of {size} bytes")
-    text = start[8 : 8 + length]
-    outer = parse(text if len(text) == length else storage.read(file, 8, length).tobytes())
+    whole = content if len(content) >= 8 + length else storage.read(file, 8 + length)
+    outer = parse(whole[8 : 8 + length].tobytes())
     fields = dict(strings(outer.get("__metadata__") if isinstance(outer, dict) else None))
     if (fields.get("format"), fields.get("version")) != (FORMAT, FORMAT_VERSION):
         raise ValueError(f"format {fields.get('format')!r} version {fields.get('version')!r}")

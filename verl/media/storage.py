@@ -63,28 +63,28 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def view(file: FileIO, offset: int, size: int) -> NDArray[np.uint8]:
-    """`size` bytes of `file` from `offset`, uint8 [size]. Raises EOFError if it ends before.
+def view(file: FileIO, size: int) -> NDArray[np.uint8]:
+    """The first `size` bytes of `file`, uint8 [size]. Raises EOFError if it ends before.
 
     The array may be written to; the file never changes.
     """
-    return read(file, offset, size) if on_network(file.fileno()) else attach(file, offset, size)
+    return read(file, size) if on_network(file.fileno()) else attach(file, size)
 
 
-def attach(file: FileIO, offset: int, size: int) -> NDArray[np.uint8]:
+def attach(file: FileIO, size: int) -> NDArray[np.uint8]:
     """As `view`, mapped. The caller has checked that the file is long enough: beyond its end lies a SIGBUS."""
-    mapped = mmap.mmap(file.fileno(), offset + size, access=mmap.ACCESS_COPY)
+    mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
     with suppress(
         OSError
     ):  # a kernel without huge pages; with them, a file read in pieces of 2 MiB is mapped in as many
         mapped.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(mapped, np.uint8, size, offset)
+    return np.frombuffer(mapped, np.uint8)
 
 
-def read(file: FileIO, offset: int, size: int) -> NDArray[np.uint8]:
+def read(file: FileIO, size: int) -> NDArray[np.uint8]:
     """As `view`, read."""
     bytes_ = np.empty(size, np.uint8)
-    file.seek(offset)
+    file.seek(0)
     place = bytes_.data
     while place:
         count = file.readinto(place[:READ_BYTES])

@@ -187,7 +187,7 @@ def test_the_magic_number_of_proc_is_known():
 def test_a_file_that_ends_while_it_is_read_is_an_error(tmp_path):
     (tmp_path / "short").write_bytes(b"12345")
     with (tmp_path / "short").open("rb", buffering=0) as file, pytest.raises(EOFError):
-        storage.read(file, 2, 4)
+        storage.read(file, 6)
 
 
 def test_a_read_only_cache_is_read(cache, written):

@@ -239,4 +239,4 @@ def _asdict(value):
 def test_a_file_that_shrinks_between_the_check_and_the_map_is_an_error(tmp_path):
     (tmp_path / "short").write_bytes(b"12345")
     with (tmp_path / "short").open("rb", buffering=0) as file, pytest.raises(ValueError, match="greater than file"):
-        storage.attach(file, 0, 6)
+        storage.attach(file, 6)
