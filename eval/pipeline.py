@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from eval.benchmark import Benchmark
 from eval.budget import ByteBudget
@@ -33,6 +33,8 @@ from verl.types import Prompt, Trajectory, VideoSpec
 
 Decoding: TypeAlias = tuple[Path, str, VideoSpec]  # cache, video and recipe
 _Asked: TypeAlias = tuple[EvalItem, Prompt]
+Result = TypeVar("Result")
+WRITERS = 2  # threads that grade and write down
 SILENCE = 16  # verdicts in a row that a judge may owe before it is left alone
 log = logging.getLogger(__name__)
 
@@ -121,6 +123,8 @@ class Pipeline:
         self._told = told
         self._pixels = ByteBudget(limits.pixel_bytes)
         self._judges = ThreadPoolExecutor(limits.judge_workers, "judge")
+        self._writers = ThreadPoolExecutor(WRITERS, "write")  # an answer does not queue behind what is to be asked yet
+        self._tasks = asyncio.TaskGroup()  # of the whole run
         self._silence = 0  # verdicts in a row that could not be had
         self._number = 0
 
@@ -139,7 +143,7 @@ class Pipeline:
             else:
                 ready.put_nowait(group)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with self._tasks as tasks:
                 tasks.create_task(self._decode(jobs, waiting, ready))
                 tasks.create_task(self._ask_all(ready))
                 for run in runs:
@@ -147,6 +151,7 @@ class Pipeline:
                         tasks.create_task(self._judge(run, item, outcome))
         finally:
             self._judges.shutdown(wait=False, cancel_futures=True)
+            self._writers.shutdown()
 
     async def _decode(self, jobs: dict[str, Decoding], waiting: _Waiting, ready: asyncio.Queue[_Group | None]) -> None:
         """Fill the caches; each group is ready as soon as its videos are settled."""
@@ -191,7 +196,7 @@ class Pipeline:
         worded = await asyncio.gather(*(asyncio.to_thread(_word, group.run.questions, item) for item in group.items))
         failed = [one for one in worded if isinstance(one, Outcome)]
         if failed:
-            await asyncio.to_thread(group.run.journal.add, failed)
+            await self._write(group.run.journal.add, failed)
             for outcome in failed:
                 self._told(outcome)
         alike: dict[str, list[_Asked]] = {}  # by what the prompts begin with; excerpts of one video share nothing
@@ -223,12 +228,15 @@ class Pipeline:
         except (DataError, WorkerError) as error:
             await self._settle(run, item, _failure(item, error))
             return
-        await self._settle(run, item, await asyncio.to_thread(_graded, run, item, response))
+        await self._settle(run, item, await self._write(_graded, run, item, response))
 
     async def _settle(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
-        """Write down, before a judge takes its time."""
-        await asyncio.to_thread(run.journal.add, [outcome])
-        await self._judge(run, item, outcome)
+        """Write down. A judge takes its time then, and neither pixels nor the next questions wait for it."""
+        await self._write(run.journal.add, [outcome])
+        self._tasks.create_task(self._judge(run, item, outcome))
+
+    async def _write(self, work: Callable[..., Result], *given: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, partial(work, *given))
 
     async def _judge(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:
         """Ask a judge where one is needed, and write that down."""
@@ -240,7 +248,7 @@ class Pipeline:
             else:
                 notes = {name: note for name, note in outcome.notes.items() if name != "judge"}  # of an earlier start
                 outcome = replace(outcome, official=verdict, judged=True, judge=self._judging.name, notes=notes)
-            await asyncio.to_thread(run.journal.add, [outcome])
+            await self._write(run.journal.add, [outcome])
         self._told(outcome)
 
     def _verdict(self, judging: Judging, benchmark: Benchmark, item: EvalItem, response: str) -> Grade | str:

@@ -25,13 +25,13 @@ PLAN = SamplingPlan(max_tokens=8)
 LIMITS = Limits(videos=2, load_workers=4)
 
 
-def ask(folder, items, engines, *, judging=None, unjudged=(), deaths=5, silence=60.0):
+def ask(folder, items, engines, *, judging=None, unjudged=(), deaths=5, silence=60.0, limits=LIMITS, questions=None):
     """Run the pipeline to its end; the outcomes on disk, and the answerer."""
     remaining = list(engines)
     answerer = Answerer(lambda: remaining.pop(0) if len(remaining) > 1 else remaining[0], PLAN, deaths, silence)
     with Journal(folder / "journal-1of1.jsonl") as journal:
-        run = BenchmarkRun(questions=ToyQuestions(), items=tuple(items), unjudged=tuple(unjudged), journal=journal)
-        asyncio.run(Pipeline(answerer, LIMITS, judging).run([run]))
+        asked = {"questions": questions or ToyQuestions(), "items": tuple(items), "unjudged": tuple(unjudged)}
+        asyncio.run(Pipeline(answerer, limits, judging).run([BenchmarkRun(**asked, journal=journal)]))
     return read_outcomes(folder), answerer
 
 
@@ -42,6 +42,22 @@ def test_every_item_is_answered_graded_and_written_once(tmp_path):
     assert {one.id: one.official.score for one in found.values()} == {one.id: float(one.id != "b-1") for one in items}
     assert found["a-0"].robust.score == 1.0
     assert len((tmp_path / "journal-1of1.jsonl").read_text().splitlines()) == len(items)
+
+
+def test_an_answer_is_written_while_later_questions_are_still_loading(tmp_path):
+    journal, seen = tmp_path / "journal-1of1.jsonl", []
+
+    class Slow(ToyQuestions):
+        def build(self, item):
+            deadline = time.monotonic() + 10
+            while item.video != "a" and not journal.stat().st_size and time.monotonic() < deadline:
+                time.sleep(0.005)
+            seen.append(journal.stat().st_size > 0)
+            return super().build(item)
+
+    items = [item(f"{video}-0", video) for video in "abcd"]
+    ask(tmp_path, items, [ToyEngine()], limits=Limits(load_workers=1), questions=Slow())
+    assert seen == [False, True, True, True]
 
 
 def test_a_video_with_several_questions_is_read_once_before_they_are_asked(tmp_path):
@@ -205,6 +221,21 @@ def test_a_judge_decides_what_rules_cannot_and_its_failure_leaves_the_item_open(
     found, _ = ask(tmp_path / "again", items, [ToyEngine({"a-0": "?"})], judging=failing)
     assert not found["a-0"].judged and found["a-0"].official.score is None
     assert found["a-0"].notes == {"judge": "timed out"}
+
+
+def test_a_slow_judge_keeps_no_question_from_the_engine(tmp_path):
+    items = [item(f"{n}-0", str(n)) for n in range(10)]
+    engine = ToyEngine({one.id: "?" for one in items})
+
+    class Slow(Judge):
+        def judge(self, benchmark, item, response):
+            deadline = time.monotonic() + 10
+            while len(engine.asked) < len(items) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            return Grade(score=float(len(engine.asked) == len(items)), parsed="?")
+
+    found, _ = ask(tmp_path, items, [engine], judging=Slow(None))
+    assert [one.official.score for one in found.values()] == [1.0] * len(items)
 
 
 def test_a_judge_that_never_answers_is_left_alone(tmp_path):
