@@ -108,6 +108,8 @@ def nested(row: Row, column: str = "qa") -> Iterator[Row]:
         yield row
         return
     for number, fields in enumerate(inner):
+        if not isinstance(fields, Mapping):
+            raise DataError(f"{row.where}, {column} {number}: should be an object, this is {str(fields)[:80]!r}")
         yield Row(where=f"{row.where}, {column} {number}", fields={**row.fields, **fields})
 
 
@@ -126,23 +128,52 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
     stand in the list decide, not places; of options with one letter the first with words is taken, and a letter that is
     left out has an empty text.
     """
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _literal(value)
-    if isinstance(value, Mapping):
-        value = [f"{letter}. {text}" for letter, text in value.items()]
-    if isinstance(value, str):
-        value = split_options(value)[1] or value
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise DataError(f"{where}: options should be a list of texts, they are {value!r:.80}")
-    labels = [found for one in value if (found := _LABEL.match(one.strip()))]
-    if not value or len(labels) < len(value):
-        return tuple(value)
+    given = _texts(value, where)
+    found_at = [_LABEL.match(one.strip()) for one in given]
+    labels = [found for found in found_at if found]
+    if not given or len(labels) < len(given):
+        in_place = all(
+            found is None or found[1] == letter for found, letter in zip(found_at, ascii_uppercase, strict=False)
+        )
+        return _some_labelled(given, found_at) if in_place and len(labels) > 1 else given
     texts: dict[str, str] = {}
     for found in labels:
         if not re.search(r"\w", texts.get(found[1], "")):
             texts[found[1]] = found.string[found.end() :].strip()
     last = ascii_uppercase.index(max(texts)) + 1
     return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
+
+
+def _some_labelled(given: Sequence[str], labels: Sequence[re.Match[str] | None]) -> tuple[str, ...]:
+    """The texts of options of which some lack their letter, or what stands behind it."""
+    return tuple(found.string[found.end() :] if found else one for one, found in zip(given, labels, strict=True))
+
+
+def bare_options(value: Any, where: str) -> tuple[str, ...]:
+    """Texts of options that have no letters: one is taken off only where all have theirs, from A on."""
+    given = _texts(value, where)
+    labels = [_LABEL.match(one.strip()) for one in given]
+    letters = [found[1] if found else "" for found in labels]
+    return read_options(given, where) if letters == list(ascii_uppercase[: len(given)]) else given
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    """Options as they stand, in whatever form they come. What a file leaves out at the end of an object is none."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _literal(value)
+    if isinstance(value, Mapping):
+        said = [letter for letter, text in value.items() if text not in (None, "")]
+        known = [letter for letter in value if said and letter <= max(said)]
+        value = [f"{letter}. {'' if value[letter] is None else value[letter]}" for letter in known]
+    if isinstance(value, str):
+        value = split_options(value)[1] or value
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(map(_is_text, value)):
+        raise DataError(f"{where}: options should be a list of texts, they are {value!r:.80}")
+    return tuple(map(str, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _literal(text: str) -> Any:
@@ -193,8 +224,15 @@ def index_answer(value: Any, options: Sequence[str], where: str) -> str:
 
 
 def text_answer(value: Any, options: Sequence[str], where: str) -> str:
-    """The true letter, from the text of the option; empty where it is none, so that no response is right."""
-    return ascii_uppercase[options.index(str(value))] if str(value) in options else ""
+    """The true letter, from the text of the option; empty where it is none, so that no response is right.
+
+    Some copies of a data set have the letter itself, which counts where no option is a letter.
+    """
+    text = str(value)
+    if text in options:
+        return ascii_uppercase[options.index(text)]
+    is_letter = len(text) == 1 and text in ascii_uppercase[: len(options)]
+    return text if is_letter and not any(len(option) == 1 for option in options) else ""
 
 
 def embedded(row: Row, column: str = "image") -> bytes | None:

@@ -176,7 +176,10 @@ def _question(row: Row, columns: Columns) -> tuple[str, tuple[str, ...]]:
     if columns.options is None:
         question, options = split_options(question)
     elif not isinstance(columns.options, str):
-        options = tuple(str(fields[name]) for name in columns.options if fields.get(name) not in NO_OPTION)
+        given = [fields.get(name) for name in columns.options]
+        while given and given[-1] in NO_OPTION:
+            given.pop()
+        options = tuple("" if one is None else str(one) for one in given)
     elif columns.are_labelled:
         options = read_options(fields[columns.options], row.where)
     else:

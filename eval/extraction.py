@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-# What scripts take away first: of their lists, what holds a capital in range, for the rest changes nothing. Video-MME's
-# list lacks two commas, so that "Best answer:" and "Best option:" are never found; VideoMathQA's lacks more.
-VIDEO_MATH_LEADS: tuple[str, ...] = ()
+# What scripts take away first: of their lists, what holds a capital in range, for the rest changes nothing. Those of
+# Video-MME and VideoMathQA lack commas, so that "Best answer:" and "Best option:" are only found joined together.
+VIDEO_MATH_LEADS = ("Best answer:Best option:",)
 VIDEO_MME_LEADS = ("Answer:",)
 VIDEO_MME_V2_LEADS = ("Final Answer:", "Best answer:", "Best option:", "Answer:")
 LONG_VIDEO_BENCH_LEADS = ("Best answer:", "Best option:")
@@ -42,9 +42,10 @@ def before_bracket(response: str) -> str:
 
 
 def polished(response: str) -> str:
-    """LVBench and MotionBench: the first character of the first word, after an opening bracket."""
-    text = response.split(")")[0].split("(")[-1].split()
-    return text[0][0] if text else ""
+    """LVBench and MotionBench: the first character before any ")", and after the first "(" there, up to the next."""
+    text = response.strip().split(")")[0]
+    bracketed = text.split("(")[1:2] or [text]
+    return bracketed[0].strip()[:1]
 
 
 def tagged_letter(response: str, letters: str = "ABCDEF") -> str:
@@ -85,7 +86,7 @@ def letter_alone(response: str) -> str:
         joins = f"{sign} " in text or f" {sign}" in text or _DIGITS.search(text)
         bare = bare.replace(sign, "" if joins else " ")
     bare = re.sub(r"\.(?!\d)", "", bare, count=MAX_POINTS)
-    found = _ALONE.search(bare)
+    found = _ALONE.search(bare.lower())
     return found[0].upper() if found else bare.strip("'").strip().upper()
 
 

@@ -40,9 +40,12 @@ def sized(item: EvalItem, media: Sequence[MediaMetadata]) -> EvalItem:
 
 
 def after_thinking(response: str) -> str:
-    """`response` without its reasoning; nothing while it still thinks."""
-    thought, closed, rest = response.rpartition("</think>")
-    return "" if not closed and "<think>" in rest else rest.strip() if closed else (thought + rest).strip()
+    """`response` without its reasoning, which an answer tag ends as well; nothing while it still thinks."""
+    _, closed, rest = response.rpartition("</think>")
+    if not closed and "<think>" in rest:
+        _, opened, rest = rest.partition("<answer>")
+        rest = opened + rest
+    return rest.strip()
 
 
 def robust_grade(item: EvalItem, response: str) -> Grade | None:

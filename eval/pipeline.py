@@ -33,7 +33,7 @@ from verl.types import Prompt, Trajectory, VideoSpec
 
 Decoding: TypeAlias = tuple[Path, str, VideoSpec]  # cache, video and recipe
 _Asked: TypeAlias = tuple[EvalItem, Prompt]
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 WRITERS = 2  # threads that grade and write down
 SILENCE = 16  # verdicts in a row that a judge may owe before it is left alone
 log = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ class Pipeline:
         await self._write(run.journal.add, [outcome])
         self._tasks.create_task(self._judge(run, item, outcome))
 
-    async def _write(self, work: Callable[..., Result], *given: object) -> Result:
+    async def _write(self, work: Callable[..., _Result], *given: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._writers, partial(work, *given))
 
     async def _judge(self, run: BenchmarkRun, item: EvalItem, outcome: Outcome) -> None:

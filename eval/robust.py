@@ -11,6 +11,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Sequence
+from string import ascii_uppercase
 
 from eval.tidying import last_word, tidied, undressed
 from verl.scoring.answers import Carrier, read_answer
@@ -25,7 +26,7 @@ _HOMOGLYPHS = str.maketrans(
     "\u0410\u0412\u0415\u041d\u0406\u0408\u0421\u041c\u0391\u0392\u0395\u0396\u0397\u0399\u039c\u039d",
     "ABEHIJCMABEZHIMN",
 )
-_SENTENCE = re.compile(r"(?<=[.!?\u3002])(?<!\b[A-Z]\.)\s+|\n+")
+_SENTENCE = re.compile(r"(?:(?<=[.!?\u3002])(?<!\b[A-Z]\.)|(?<=[.!?][\"\u201d]))\s+|\n+")
 _CUES = (
     re.compile(
         r"\b(?i:answer|letter|option|choice|choose|pick|select|(?:go|going|stick|settle) with|think|believe|guess|say"
@@ -72,9 +73,10 @@ _ARTICLE = re.compile(  # "A" before a noun
     r" (?!(?:is|was|as|and|or|because|since|which|that|for|in|from|on|at|based|then|but|would|seems|over|to)\b)"
     r"[a-z]{2,}"
 )
+_LABEL = re.compile(r"\b(?:option|choice|letter) $", re.IGNORECASE)  # what follows is no article
 _HEDGED = re.compile(r"\)?\s*(?:or|and|/|,|&)\s*(?:option\s+)?\(?[A-Z]\b(?!\w)", re.IGNORECASE)
 _DENIED = re.compile(
-    r"\)?\s*(?:is|was|are)?\s*(?:not|n't|never|incorrect|wrong|false|ruled out)\b"
+    r"\)?\s*(?:is|was|are|does|did)?\s*(?:not|n't|never|cannot|can't|incorrect|wrong|false|ruled out)\b"
     # Chinese: (is) wrong, not right; Japanese: is wrong, is not; Korean: is not, is wrong
     "|\\)?\\s?(?:\u662f?\u9519|\u4e0d(?:\u5bf9|\u6b63\u786e|\u662f)|[\u306f\u304c]?(?:\u9593\u9055|\u8aa4|\u9055)"
     "|\u3067\u306f(?:\u306a\u3044|\u3042\u308a\u307e\u305b\u3093)|(?:\uc774|\uac00)\\s?\uc544|[\uc740\ub294]\\s?\ud2c0)",
@@ -87,20 +89,38 @@ _NOT_BUT = re.compile(r"\bnot\b[^.;]{1,80}\bbut\b", re.IGNORECASE)
 _ENTRY = re.compile(r"\W{0,4}(?:option )?\(?([A-Z])(?:\)|\.|:|\s-|\s\(|\))(.*)")  # of a list of options
 _BEFORE_ENTRY = re.compile(r"\s(?=\([A-Z]\)\s)")
 _LETTER_ALONE = re.compile(r"\W{0,4}([A-Z])\W{0,4}")
+_NAMED = re.compile(r"(\w{1,20}) ([A-Z]|\d): (.+)", re.DOTALL)  # an option with a name
+_EVIDENCE = re.compile(
+    r"(?:this|which|it) (?:is|was|can be|could be|conclusion is) (?:clear(?:ly)?|evident|evidenced|indicated|observed"
+    r"|shown|seen|inferred|determined|supported|suggested|based|because|due|likely due)\b",
+    re.IGNORECASE,
+)
 _RIGHT = re.compile("\\b(?:correct|right|true|yes)\\b|[\u2713\u2714\u2705]", re.IGNORECASE)
 _WRONG = re.compile("\\b(?:incorrect|wrong|false|no|not|never)\\b|n't\\b|[\u2717\u2718\u274c\u2716]", re.IGNORECASE)
 
 
 def pick_letter(response: str, options: Sequence[str]) -> str | None:
     """The letter of the option that `response` ends up with; None when it picks none or several. Linear time."""
-    response = tidied(response)
+    response, options = _lettered(tidied(response), options)
     answer = read_answer(response, bare_chars=TAIL_CHARS)
     known = Options.of(options)
-    text = answer.text or _conclusion(response)
+    said = answer.text or _after_thinking(response)
+    text = answer.text or said[-TAIL_CHARS:].strip()
     if answer.carrier in (Carrier.TAG, Carrier.OPEN_TAG, Carrier.BOXED) and not answer.text:
         return None
     final = last_word(text)
-    return (final and _read(final, known)) or _read(text, known)
+    return (final and _read(final, known)) or _read(text, known) or _claimed(said[:TAIL_CHARS], known)
+
+
+def _lettered(response: str, options: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Letters for names: "Caption B", "2" of options "Caption A: ...", "Option 2: ..."; others as they are."""
+    named = [found for option in options if (found := _NAMED.fullmatch(option))]
+    letters = {found[2]: letter for found, letter in zip(named, ascii_uppercase, strict=False)}
+    if len(options) < 2 or len(letters) < len(options) or len({found[1] for found in named}) > 1:
+        return response, options
+    name = re.compile(rf"\b{named[0][1]} ({'|'.join(letters)})\b", re.IGNORECASE)
+    response = letters.get(response.strip(" .()\n"), response)
+    return name.sub(lambda found: f"Option {letters[found[1].upper()]}", response), [found[3] for found in named]
 
 
 def _read(text: str, known: Options) -> str | None:
@@ -125,12 +145,10 @@ def _read(text: str, known: Options) -> str | None:
     return None
 
 
-def _conclusion(response: str) -> str:
-    """The end of a long response without tags, after its reasoning; empty while it is still thinking."""
+def _after_thinking(response: str) -> str:
+    """A long response without tags, after its reasoning; empty while it is still thinking."""
     thought, closed, rest = response.rpartition("</think>")
-    if not closed and "<think>" in thought + rest:
-        return ""
-    return rest[-TAIL_CHARS:].strip()
+    return "" if not closed and "<think>" in thought + rest else rest.strip()
 
 
 def _json(text: str, known: Options) -> str | None:
@@ -208,7 +226,7 @@ def _cued(text: str, known: Options) -> str | None:
         before, after = text[max(cue.start() - 24, 0) : at], text[at + 1 :]
         if letter not in known.texts or _PRONOUN.match(after) or _DENIED.match(after):
             continue
-        if letter == "A" and _ARTICLE.match(after):
+        if letter == "A" and _ARTICLE.match(after) and not _LABEL.search(before):
             continue
         if _HEDGED.match(after):
             return None
@@ -225,10 +243,18 @@ def _after_colon(text: str, known: Options) -> str | None:
 def _mentioned(text: str, known: Options) -> str | None:
     """The one option whose text stands in the last sentence, word for word."""
     sentences = [part for part in _SENTENCE.split(text.strip()) if part.strip()]
-    if _ends_list(sentences, known):
-        return None
-    sentence = _CONTRAST.split(sentences[-1], maxsplit=1)[0] if sentences else ""
-    sentence = _NOT_BUT.sub("", sentence)
+    return None if not sentences or _ends_list(sentences, known) else _only_text(sentences[-1], known)
+
+
+def _claimed(text: str, known: Options) -> str | None:
+    """The same of the first sentence, where the second begins to say why."""
+    sentences = [part for part in _SENTENCE.split(text.strip(), maxsplit=2) if part.strip()]
+    is_backed = len(sentences) > 1 and _EVIDENCE.match(sentences[1])
+    return _only_text(sentences[0], known) if is_backed else None
+
+
+def _only_text(sentence: str, known: Options) -> str | None:
+    sentence = _NOT_BUT.sub("", _CONTRAST.split(sentence, maxsplit=1)[0])
     if not sentence or len(sentence) > MENTION_CHARS or _NEGATION.search(sentence):
         return None
     words = f" {loose(sentence)} "

@@ -25,6 +25,9 @@ MAX_OPERATIONS = 1_000
 SLIDES: Mapping[str, Place] = {"up": (-1, 0), "down": (1, 0), "left": (0, 1), "right": (0, -1)}  # of the empty place
 STEPS: Mapping[str, Place] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  # of the circle: x, y
 
+_LINES = {sign: number for signs in ("abcde", "12345") for number, sign in enumerate(signs)}
+_FOLDERS = {"touch": 1, "rm": 1, "cp": 2, "mv": 2}  # that a command names; others change nothing
+
 _DIRECTION = re.compile(r"\b(left|right|up|down)(?:wards?)?\b", re.IGNORECASE)
 _CELL = re.compile(r"(?<![A-Za-z0-9])\(?([a-e])(?:,\s?)?([1-9])(?![A-Za-z0-9])", re.IGNORECASE)
 _COMMAND = re.compile(r"(?<![\w/.-])(?:touch|rm|cp|mv|mkdir|echo)\s[^&;\n`|]*")
@@ -69,8 +72,11 @@ def step(board: Board, at: Place, move: str) -> tuple[Board, Place] | None:
 
 
 def swap_cups(board: Board, first: str, second: str) -> Board:
-    """Cups after two of them, such as "a1" and "b2", have changed places; unchanged where one is not on the board."""
-    cells = [(ord(name[0].lower()) - ord("a"), int(name[1]) - 1) for name in (first, second)]
+    """Cups after two of them, such as "a1" and "b2", have changed places; unchanged where one is not on the board.
+
+    A letter is as good as a digit, and what follows the second of them is not looked at, but capitals are on no board.
+    """
+    cells = [_cell(first), _cell(second)]
     return _swap(board, *cells) if all(_holds(board, cell) for cell in cells) else board
 
 
@@ -79,8 +85,8 @@ def run_commands(files: Mapping[str, frozenset[str]], commands: Sequence[str]) -
     state = dict(files)
     for command in commands:
         names, folders = _NAMES.search(command), _PATH.findall(command)
-        kind = command.split()[0]
-        needed = 2 if kind in ("cp", "mv") else 1
+        kind = next((kind for kind in _FOLDERS if command.startswith(kind)), "")
+        needed = _FOLDERS.get(kind, 0)
         if names is None or len(folders) < needed or any(folder not in state for folder in folders[:needed]):
             return None
         listed = frozenset(names[1].split(","))
@@ -88,11 +94,16 @@ def run_commands(files: Mapping[str, frozenset[str]], commands: Sequence[str]) -
             state[folders[0]] |= listed
         elif kind == "rm":
             state[folders[0]] -= listed
-        else:
+        elif kind:
             moved = listed & state[folders[0]]
-            state[folders[1]] |= moved
             state[folders[0]] -= moved if kind == "mv" else frozenset()
+            state[folders[1]] |= moved
     return state
+
+
+def _cell(name: str) -> Place:
+    row, column = (_LINES.get(sign, -1) for sign in f"{name:2}"[:2])
+    return row, column
 
 
 def _holds(board: Board, cell: Place) -> bool:

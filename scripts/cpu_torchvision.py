@@ -39,10 +39,10 @@ class _BeforeTorchvision(MetaPathFinder):
 def _define() -> None:
     global _operators
     import torch
-    from torch.library import Library
+    from torch import library
 
     if torch.version.cuda is None:
-        _operators = Library("torchvision", "DEF")
+        _operators = library.Library("torchvision", "DEF")
         for schema in _SCHEMAS:
             _operators.define(schema)
 

@@ -28,9 +28,9 @@ _CUE = re.compile(r"start|end|happen")
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?"
 _CLOCKS = re.compile(rf"\b({_CLOCK})\s*[\u2013-]\s*({_CLOCK})\b")
 _ONE_CLOCK = re.compile(rf"\b({_CLOCK})\b")
-_NUMBERS = re.compile(r"(\d+(?:\.\d+)?)\s*[\u2013-]\s*(\d+(?:\.\d+)?)")
+_NUMBERS = re.compile(r"(?<!\d)(\d+(?:\.\d+)?)\s*[\u2013-]\s*(\d+(?:\.\d+)?)")
 _ONE_NUMBER = re.compile(r"\b(\d+(?:\.\d+)?)\b")
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*s?\s*[\u2013-]\s*(\d+(?:\.\d+)?)\s*s?")
+_SECONDS = re.compile(r"(?<!\d)(\d+(?:\.\d+)?)\s*(?:s\s*)?[\u2013-]\s*(\d+(?:\.\d+)?)")
 _LINE = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s*##\s*(.+?)\s*")
 
 

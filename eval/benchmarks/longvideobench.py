@@ -52,6 +52,10 @@ LONG_VIDEO_BENCH = Choices(
 
 def heard(folder: Traversable, fields: Fields) -> tuple[Subtitle, ...]:
     """The subtitles of a video, which may be a part of the one they were made for."""
+    if lacking := [name for name in ("subtitle_path", "duration") if fields.get(name) in (None, "")]:
+        raise DataError(
+            f"{fields['id']}: there is no column {' and no '.join(map(repr, lacking))} to find subtitles by"
+        )
     file = folder / str(fields["subtitle_path"])
     if not file.is_file():
         raise DataError(f"there is no {file.name} among the subtitles of LongVideoBench; unpack all of them")

@@ -10,11 +10,12 @@ from itertools import accumulate
 from pathlib import PurePosixPath
 
 from eval.aggregate import macro_accuracy
-from eval.annotations import FILE, text_answer
+from eval.annotations import FILE, first_of, text_answer
 from eval.benchmark import register
 from eval.choices import CONVERTED, Choices, Columns, Fields, Words, by_letter, multiple_choice
 from eval.extraction import before_bracket
 from verl.data.files import Row
+from verl.errors import DataError
 
 PREFIXES = {"needle": "needle", "surveil": "anomaly_reco", "count": "count", "ego": "ego", "order": "order"}
 PLOT_ROWS = 1652  # of EasyVideoR1's dev file: behind them stand those of topic_reasoning, before them all others
@@ -45,12 +46,14 @@ def test_task(fields: Fields) -> list[str]:
 
 
 def with_options(row: Row) -> list[Row]:
-    """The row with the path of its video, if it has options to choose from."""
+    """The row with the path of its video, if it is of a task with options. Raises DataError where it has none."""
     if "path" in row.fields:
         return [row]
-    if not row.fields.get("candidates") or row.fields.get("question_type") in GENERATION:
+    if row.fields.get("question_type") in GENERATION:
         return []
-    path = f"{media_folder(row)}/{row.fields.get('video', '')}"
+    if not first_of(row, "candidates"):
+        raise DataError(f"{row.where}: there are no options in 'candidates'")
+    path = f"{media_folder(row)}/{first_of(row, 'video')}"
     return [Row(where=row.where, fields={**row.fields, "video_path": path})]
 
 

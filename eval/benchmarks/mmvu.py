@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from eval.aggregate import accuracy
-from eval.annotations import read_annotations, unique
+from eval.annotations import first_of, read_annotations, unique
 from eval.benchmark import Asker, Benchmark, Style, Wording, register
 from eval.choices import CONVERTED, Choices, Columns, Fields, Words, asking, multiple_choice, read_item
 from eval.item import WRONG, EvalItem, Grade
 from eval.robust import pick_letter
 from verl.data.files import Row
+from verl.errors import DataError
 from verl.scoring.answers import read_answer, unwrap_truth
 from verl.scoring.text import normalize, unwrap
 from verl.types import MediaMetadata
@@ -30,19 +31,17 @@ _TASK = (
     " step by step. Begin by explaining your reasoning process clearly. Conclude by stating the final answer using the"
     " following format: 'Therefore, the final answer is: "
 )
-_END = " Think step by\nstep before answering."
 WORDS = Words(
     user="\nQuestion: {question}\n{options}\n\nAnswer the given multiple-choice question"
     + _TASK
-    + "$LETTER' (without quotes), where $LETTER is one of the options."
-    + _END,
+    + "$LETTER' (without quotes), where $LETTER is one of the options. Think step by\nstep before answering.",
     option="{letter}: {text}",
 )
 OPEN_WORDS = Words(
-    user="\nQuestion: {question}\n\nAnswer the given open-ended question"
+    user="\nQuestion: {question}\n\nAnswer the given question"
     + _TASK
-    + "'Answer: $ANSWER'' (without quotes), where $ANSWER is the final answer of the question."
-    + _END
+    + "'Answer: $ANSWER' (without quotes), where $ANSWER is the final answer of the question. Think step by step\n"
+    "before answering."
 )
 
 
@@ -55,8 +54,10 @@ def located(row: Row) -> Row:
     """The row with the path of its video, which the official file gives as an address."""
     if "path" in row.fields:
         return row
-    folder, name = PurePosixPath(str(row.fields.get("video", ""))).parts[-2:] or ("", "")
-    return Row(where=row.where, fields={**row.fields, "path": f"videos/{folder}/{name}"})
+    parts = PurePosixPath(str(first_of(row, "video"))).parts[-2:]
+    if len(parts) < 2:
+        raise DataError(f"{row.where}: the video {row.fields['video']!r} does not end in SUBJECT/NAME.mp4")
+    return Row(where=row.where, fields={**row.fields, "path": f"videos/{parts[0]}/{parts[1]}"})
 
 
 def subject(fields: Fields) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from string import ascii_uppercase
 
 from eval.aggregate import by_label, macro, micro
-from eval.annotations import first_of, index_answer, letter_answer, read_annotations, read_options, unique
+from eval.annotations import bare_options, first_of, index_answer, letter_answer, read_annotations, unique
 from eval.benchmark import Benchmark, register
 from eval.choices import letter_list, option_lines
 from eval.grading import CHOICE
@@ -99,7 +99,7 @@ def _items(row: Row, chunked: bool) -> Iterator[EvalItem]:
     if "ovo_task" in fields:
         yield _converted(row, task)
     elif task not in _FORWARD:
-        options = read_options(first_of(row, "options"), row.where)
+        options = bare_options(first_of(row, "options"), row.where)
         truth = index_answer(first_of(row, "gt"), options, row.where)
         yield _item(_asked(row, None, chunked), task, str(first_of(row, "question")), truth, options)
     else:

@@ -138,6 +138,8 @@ def _sentences(row: Row, vidor: Mapping[str, Path]) -> Iterator[EvalItem]:
     path = str(objects.get("video_path") or f"{video}.mp4")
     begin = segment["begin_fid"]
     medium = Medium(path=path, start=begin / fps, end=segment["end_fid"] / fps, size=_size(fields))
+    if not any(isinstance(fields.get(column), list) for column in KINDS):
+        raise DataError(f"{row.where}: there is no list {' and no list '.join(map(repr, KINDS))}")
     for column, kind in KINDS.items():
         for sentence in fields.get(column) or ():
             truth = _on_ticks(objects["trajectories"], sentence["target_id"], (begin, span), fps)
@@ -167,7 +169,9 @@ def read_hcstvg(path: Path) -> list[EvalItem]:
 
 def _person(row: Row) -> EvalItem:
     fields, video = row.fields, str(first_of(row, "key"))
-    boxes, first = first_of(row, "bbox"), int(first_of(row, "st_frame", "tube_start_frame"))
+    if not first_of(row, "bbox"):
+        raise DataError(f"{row.where}: there are no boxes in 'bbox'")
+    boxes, first = row.fields["bbox"], int(first_of(row, "st_frame", "tube_start_frame"))
     rate, start = _rate(row, first, len(boxes))
     tube = {first + n: (float(x), float(y), float(x + w), float(y + h)) for n, (x, y, w, h) in enumerate(boxes)}
     truth = Truth(rate=rate, start=start, first=first, end=first + len(boxes), boxes=tube)

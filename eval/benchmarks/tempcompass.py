@@ -14,7 +14,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from eval.aggregate import by_label, macro, micro
-from eval.annotations import first_of, read_annotations, split_options, unique
+from eval.annotations import FILE, FOLDER, first_of, letter_answer, read_annotations, split_options, unique
 from eval.benchmark import Benchmark, register
 from eval.grading import CHOICE
 from eval.item import WRONG, EvalItem, Grade, Graded, Medium, Number
@@ -141,6 +141,8 @@ def _questions(row: Row) -> Iterator[_Question]:
         asked = {"question": "\n".join(lines), "answer": answer}
         yield _Question(row=row, video=str(first_of(row, "path")), aspect=None, fields=asked)
     elif aspects:
+        if other := [name for name, held in fields.items() if isinstance(held, list) and name not in ASPECTS]:
+            raise DataError(f"{row.where}: {other} are no aspects of TempCompass ({', '.join(ASPECTS)})")
         video = f"videos/{str(fields['key']).removesuffix('.jpg').removesuffix('.mp4')}.mp4"
         for aspect in aspects:
             for asked in fields[aspect]:
@@ -151,7 +153,9 @@ def _questions(row: Row) -> Iterator[_Question]:
 
 
 def _kind(one: _Question) -> str:
-    """The kind, from what question and answer look like."""
+    """The kind, by the name of the file or of its folder, else from what question and answer look like."""
+    if told := [kind for kind in KINDS if kind in (one.row.fields.get(FILE), one.row.fields.get(FOLDER))]:
+        return told[0]
     question, answer = str(one.fields.get("question")), str(one.fields.get("answer"))
     lines = question.split("\n")[1:]
     if "mc_question" in one.fields:
@@ -169,18 +173,27 @@ def _item(one: _Question, choice: Mapping[str, Any] | None) -> EvalItem:
         if choice is None:
             raise DataError(f"{one.row.where}: captions are graded by a question of multi-choice.json; put it beside")
         fields |= {"mc_question": choice["question"], "mc_answer": choice["answer"]}
-    question, answer = str(fields["question"]), str(fields["answer"])
+    asked = Row(where=one.row.where, fields=fields)
+    question, answer = str(first_of(asked, "question")), str(first_of(asked, "answer")).strip()
+    if kind == "yes_no":
+        answer = answer.lower()
+    fields |= {"answer": answer}
     options: tuple[str, ...] = ()
     if kind == "multi-choice":
         options = split_options(question)[1]
+        if not options:
+            raise DataError(f"{one.row.where}: there are no options in the question {question!r:.80}")
     elif kind == "caption_matching":
         options = tuple(question.split("\n")[1:])
+    truth = _truth(kind, answer, options, one.row.where)
+    if kind == "caption_matching":
+        fields |= {"answer": options[ascii_uppercase.index(truth)]}
     return EvalItem(
         id="/".join(part for part in (kind, Path(one.video).stem, one.aspect) if part),
         video=one.video,
         media=(Medium(path=one.video),),
         question=question,
-        answer=_truth(kind, answer, options, one.row.where),
+        answer=truth,
         problem_type={"yes_no": "boolean", "captioning": "open-ended"}.get(kind, CHOICE),
         options=options,
         labels={"kind": (kind,), **({"aspect": (one.aspect,)} if one.aspect else {})},
@@ -190,13 +203,17 @@ def _item(one: _Question, choice: Mapping[str, Any] | None) -> EvalItem:
 
 def _truth(kind: str, answer: str, options: Iterable[str], where: str) -> str:
     if kind == "multi-choice":
-        return answer[:1]
+        return letter_answer(answer[:1], tuple(options), where)
+    if kind == "yes_no" and answer not in ("yes", "no"):
+        raise DataError(f"{where}: the answer {answer!r} is neither yes nor no")
     if kind != "caption_matching":
         return answer
     places = dict(zip(options, ascii_uppercase, strict=False))
-    if answer not in places:
+    names = {option.partition(": ")[0]: letter for option, letter in places.items()}  # "Caption A", "Option 2"
+    found = places.get(answer) or names.get(answer.partition(": ")[0])
+    if found is None:
         raise DataError(f"{where}: the answer {answer!r} is none of the options")
-    return places[answer]
+    return found
 
 
 register(

@@ -23,7 +23,7 @@ from eval.wording import asking
 from verl.data.files import Row
 from verl.rewards.judge_prompt import JudgeCase
 from verl.scoring.answers import read_answer, unwrap_truth
-from verl.scoring.boxes import box_iou
+from verl.scoring.boxes import Box, box_iou
 from verl.scoring.choices import Options
 from verl.scoring.spans import read_spans
 from verl.scoring.text import loose
@@ -34,12 +34,16 @@ MAX_CHARS = 400  # a longer text is no time and no letter
 
 
 def compare(truth: str, answer: str) -> float | None:
-    """The score of two times "[90, 150]" or two boxes; None where the script asks its judge."""
+    """The score of two times "[90, 150]" or two boxes of whole numbers; None where the script asks its judge."""
     ours, theirs = _numbers(answer), _numbers(truth)
-    if len(ours) == len(theirs) == 2:
-        return float(span_iou(ours, theirs) > TIME_IOU)
-    if len(ours) == len(theirs) == 4 and all(number == int(number) for number in ours + theirs):
-        return float(box_iou((*ours[:3], ours[3]), (*theirs[:3], theirs[3])) > BOX_IOU)
+    box, true_box = _box(answer), _box(truth)
+    try:
+        if len(ours) == len(theirs) == 2:
+            return float(span_iou(ours, theirs) > TIME_IOU)
+        if box and true_box:
+            return float(box_iou(box, true_box) > BOX_IOU)
+    except OverflowError:  # whole numbers beyond all floats
+        return 0.0
     return None
 
 
@@ -52,9 +56,20 @@ def _numbers(text: str) -> tuple[float, ...]:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return ()
-    is_plain = isinstance(value, list) and len(value) <= 4
-    is_plain = is_plain and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
-    return tuple(float(one) for one in value) if is_plain else ()
+    is_plain = isinstance(value, list) and len(value) <= 4 and all(isinstance(one, int | float) for one in value)
+    return tuple(value) if is_plain else ()
+
+
+def _box(text: str) -> Box | None:
+    """Four whole numbers in brackets; "1.0" is none."""
+    parts = text[1:-1].split(",")
+    if not text.startswith("[") or not text.endswith("]") or len(parts) != 4 or len(text) > MAX_CHARS:
+        return None
+    try:
+        x1, y1, x2, y2 = (int(part) for part in parts)
+    except ValueError:
+        return None
+    return x1, y1, x2, y2
 
 
 def grade(item: EvalItem, response: str) -> Grade:
@@ -123,7 +138,7 @@ def _item(row: Row) -> EvalItem:
         id=str(first_of(row, "problem_id", "id")),
         video=video,
         media=(Medium(path=video),),
-        question=str(first_of(row, "problem", "question")),
+        question=str(first_of(row, "problem", "question")).strip(),
         answer=letter_answer(truth, options, row.where) if is_choice else str(truth),
         problem_type=CHOICE if is_choice else "open-ended",
         options=options,
@@ -133,8 +148,10 @@ def _item(row: Row) -> EvalItem:
 
 
 def question(item: EvalItem) -> str:
-    """With its options."""
-    return f"{item.question}\n{option_lines(item)}" if item.options else item.question
+    """With its options, which many official questions have already."""
+    lines = option_lines(item).splitlines()
+    is_whole = all(line in item.question for line in lines)
+    return item.question if is_whole else "\n".join([item.question, *lines])
 
 
 def form(item: EvalItem) -> str:

@@ -30,8 +30,8 @@ register(
             words=Words(
                 user="Based on the given video, reason and answer the single-choice question. Provide your reasoning"
                 " between the <think> and </think> tags, and then give your final answer between the <answer> and"
-                " </answer> tags. The question is: {question}. The options are: {{{options}}}. Your answer:",
-                option="'{letter}': {text!r}",  # the script prints the object of the annotations
+                " </answer> tags. The question is: {question}. The options are: {options}. Your answer:",
+                option="{letter}: {text}",
                 between=", ",
             ),
             official=by_letter(tagged_letter),

@@ -114,6 +114,11 @@ def grouped(row: Row) -> list[Row]:
     return [row]
 
 
+QUESTION = (
+    "Question: {question}\n{options}\nSelect the best answer to the following multiple-choice question based on the"
+    " video. Respond with only the letter ({letters}) of the correct option."
+)
+SPOKEN = "These are the frames of a video. This video's subtitles are listed below:\n{subtitles}\n"
 VIDEO_MME_V2 = Choices(
     name="videomme_v2",
     title="Video-MME-v2",
@@ -121,10 +126,7 @@ VIDEO_MME_V2 = Choices(
     num_items=3200,
     columns=(Columns(id="{question_id}", video="videos/{video_id}.mp4"),),
     rows=grouped,
-    words=Words(
-        user="These are the frames of a video.Question: {question}\n{options}\nSelect the best answer to the following"
-        " multiple-choice question based on the video. Respond with only the letter ({letters}) of the correct option."
-    ),
+    words=Words(user=f"These are the frames of a video.{QUESTION}"),
     official=by_letter(partial(first_capital, letters="ABCDEFGH", leads=VIDEO_MME_V2_LEADS)),
     aggregate=figures,
     budget=Budget(max_frames=64),
@@ -138,6 +140,7 @@ register(
             VIDEO_MME_V2,
             name="videomme_v2_subtitles",
             title="Video-MME-v2 with subtitles",
+            words=Words(user=QUESTION, subtitles=SPOKEN, silent=SPOKEN.format(subtitles="")),
             subtitles=Subtitles(
                 read=file_of_video(read_words, ".jsonl", "video_id"),
                 show=lambda subtitles, times: " ".join(one.text for one in subtitles),

@@ -15,6 +15,7 @@ from eval.benchmark import Benchmark, register
 from eval.item import WRONG, EvalItem, Grade, Medium
 from eval.wording import asking
 from verl.data.files import Row
+from verl.errors import DataError
 from verl.rewards.judge_prompt import JudgeCase
 from verl.scoring.answers import unwrap_truth
 from verl.scoring.text import loose
@@ -42,12 +43,14 @@ def read(path: Path) -> list[EvalItem]:
 
 def _item(row: Row) -> EvalItem:
     video = PurePosixPath(first_of(row, "path")).as_posix()
+    if not (truth := unwrap_truth(first_of(row, "solution"))):
+        raise DataError(f"{row.where}: there is no description in 'solution'")
     return EvalItem(
         id=str(first_of(row, "problem_id")),
         video=video,
         media=(Medium(path=video),),
         question=str(row.fields.get("problem") or QUESTION),
-        answer=str(unwrap_truth(first_of(row, "solution"))),
+        answer=str(truth),
         problem_type="caption",
     )
 

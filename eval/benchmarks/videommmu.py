@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from eval.aggregate import by_label, macro, micro
-from eval.annotations import FILE, FOLDER, embedded, first_of, read_annotations, read_options, unique
+from eval.annotations import FILE, FOLDER, bare_options, embedded, first_of, letter_answer, read_annotations, unique
 from eval.benchmark import Benchmark, register
 from eval.choices import letter_list, option_lines
 from eval.grading import CHOICE
@@ -104,14 +104,15 @@ def read_gain(path: Path) -> list[EvalItem]:
 def _item(row: Row) -> EvalItem:
     fields = row.fields
     is_converted = "solution" in fields
-    video = PurePosixPath(fields["path"]).as_posix() if is_converted else f"{first_of(row, 'id')}.mp4"
+    video = PurePosixPath(first_of(row, "path")).as_posix() if is_converted else f"{first_of(row, 'id')}.mp4"
     subject = _SUBJECT.match(Path(video).stem)
     discipline = next((name for name, held in DISCIPLINES.items() if subject and subject[1] in held), None)
     if discipline is None:
         raise DataError(f"{row.where}: {video} names no subject of Video-MMMU")
     track = _track(row)
-    options = read_options(fields["options"], row.where) if fields.get("options") else ()
+    options = bare_options(fields["options"], row.where) if fields.get("options") else ()
     kind = str(fields.get("original_question_type", fields.get("question_type")))
+    is_choice, truth = kind in ("multiple-choice", "perception"), unwrap_truth(first_of(row, "solution", "answer"))
     image = str(fields["image_path"]) if fields.get("image_path") else _image(row)
     media = [Medium(path=video if is_converted else f"{discipline}/{video}")]
     media += [Medium(path=PurePosixPath(image).as_posix(), kind="image")] if image else []
@@ -120,11 +121,11 @@ def _item(row: Row) -> EvalItem:
         video=video,
         media=tuple(media),
         question=str(first_of(row, "problem", "question")),
-        answer=str(unwrap_truth(first_of(row, "solution", "answer"))),
+        answer=letter_answer(truth, options, row.where) if is_choice else str(truth),
         problem_type=CHOICE if options else "numerical",
         options=options,
         labels={"track": (track,), "discipline": (discipline,)},
-        fields={"is_choice": kind in ("multiple-choice", "perception"), "kind": kind},
+        fields={"is_choice": is_choice, "kind": kind},
     )
 
 

@@ -41,14 +41,14 @@ RUBRIC = "The response must contain all information in the reference."
 NO_STATES = "no states in the annotations"
 ASKED = "as asked"
 
-_FINAL = re.compile(r"Final Answer\s*(.*?)\s*$", re.DOTALL)
+_THOUGHT = "\u25c1/think\u25b7"  # where Kimi's reasoning ends
 _ASKS_OPERATIONS = re.compile(r"achieve the desired|to reach the desired|to ensure that\s*`[^`]+` contains exactly")
 
 
 def final_answer(response: str) -> str | None:
-    """All that follows the first "Final Answer", a colon included; None without it."""
-    found = _FINAL.search(response)
-    return (found[1] or None) if found else None
+    """All that follows the first "Final Answer" after the reasoning, a colon included; None without it."""
+    said = response.split(_THOUGHT)
+    return said[min(1, len(said) - 1)].partition("Final Answer")[2].strip() or None
 
 
 def grade(item: EvalItem, response: str) -> Grade:
@@ -100,7 +100,7 @@ def _item(row: Row) -> EvalItem:
     answer = unwrap_truth(fields.get("solution", fields.get("answer")))
     if dim and dim not in LEVELS and dim not in MERGED:
         raise DataError(f"{row.where}: {dim!r} is no dimension of VideoReasonBench")
-    if not is_operation and not answer:
+    if not is_operation and answer in (None, ""):
         raise DataError(f"{row.where}: there is no answer")
     start = _start(row, demo) if is_operation and "states" in fields else None
     name = str(fields["problem_id"]) if "problem_id" in fields else f"{fields.get(FILE)}/{first_of(row, 'key')}"
@@ -111,12 +111,16 @@ def _item(row: Row) -> EvalItem:
         question=question,
         answer=None if is_operation else str(answer),
         problem_type="open-ended",
-        labels=_labels(fields, dim, demo, ungraded=is_operation and start is None),
+        labels=_labels(row, dim, demo, ungraded=is_operation and start is None),
         fields={"dim": dim, "demo": demo, **({"start": start} if start is not None else {})},
     )
 
 
-def _labels(fields: Mapping[str, Any], dim: str, demo: str, *, ungraded: bool) -> dict[str, tuple[str, ...]]:
+def _labels(row: Row, dim: str, demo: str, *, ungraded: bool) -> dict[str, tuple[str, ...]]:
+    fields = row.fields
+    if str(fields.get("num_state") or "1") not in SIZES or not str(fields.get("num_operation") or "1").isdigit():
+        told = fields.get("num_state"), fields.get("num_operation")
+        raise DataError(f"{row.where}: numbers of states and operations {told} are not known")
     labels: dict[str, tuple[str, ...]] = {"demo": (demo,)}
     if dim:
         dimension = MERGED.get(dim, dim)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -92,9 +93,11 @@ def _item(row: Row) -> EvalItem:
 
 def _number(truth: object, where: str) -> str:
     try:
-        float(str(truth))
+        number = float(str(truth))
     except ValueError:
-        raise DataError(f"{where}: the answer {truth!r} is no number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: the answer {truth!r} is no number")
     return str(truth)
 
 

@@ -64,7 +64,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def view(file: FileIO, size: int) -> NDArray[np.uint8]:
-    """The first `size` bytes of `file`, uint8 [size]. Raises EOFError if it ends before.
+    """The first `size` bytes of `file`, uint8 [size]. Raises EOFError or ValueError if it ends before.
 
     The array may be written to; the file never changes.
     """

@@ -126,12 +126,15 @@ def _start_models(
     config: Config, plan: Plan, engine: EngineOptions, ranks: WorkerGroup, placement: Placement
 ) -> WorkerGroup:
     """Policy and engines. On a CPU they start side by side; on a GPU the engine measures what the policy left."""
-    rendezvous = results([ranks.start(0, "rendezvous")], ranks.watch)[0]
-    building = ranks.start_all("start", rendezvous)
-    if engine.device == "cuda":
+    alone = engine.device == "cpu"
+    devices = [[] for _ in range(len(ranks))] if alone else ranks.all("device_ids")
+    engines = _engine_group(engine, plan.num_servers, devices, ranks.watch, placement)
+    starting = engines.start_all("start") if alone else []
+    building = ranks.start_all("start", results([ranks.start(0, "rendezvous")], ranks.watch)[0])
+    if not alone:
         results(building, ranks.watch)
-    engines = _engine_group(engine, plan.num_servers, ranks, placement)
-    results([*building, *engines.start_all("start")], ranks.watch)
+        starting = engines.start_all("start")
+    results([*building, *starting], ranks.watch)
     engines.guard()
     meeting = results([ranks.start(0, "rendezvous")], ranks.watch)[0]
     transfers = [orders.transfer_settings(engine, rank, meeting) for rank in range(len(ranks))]
@@ -139,8 +142,9 @@ def _start_models(
     return engines
 
 
-def _engine_group(engine: EngineOptions, num_servers: int, ranks: WorkerGroup, placement: Placement) -> WorkerGroup:
-    devices: list[list[str]] = ranks.all("device_ids")
+def _engine_group(
+    engine: EngineOptions, num_servers: int, devices: Sequence[list[str]], watch: Watch, placement: Placement
+) -> WorkerGroup:
     environment = engine_environment(engine.device, engine.weight_transfer)
     width = engine.tensor_parallel_size
     actors: list[Any] = []
@@ -151,4 +155,4 @@ def _engine_group(engine: EngineOptions, num_servers: int, ranks: WorkerGroup, p
         options["runtime_env"]["env_vars"] |= environment
         kind = ray.remote(RolloutWorker).options(max_concurrency=engine.max_num_seqs + 16, **options)
         actors.append(kind.remote(engine, server))
-    return WorkerGroup("rollout server", actors, ranks.watch)
+    return WorkerGroup("rollout server", actors, watch)

@@ -59,6 +59,7 @@ class RolloutWorker:
 
     def __init__(self, options: EngineOptions, rank: int) -> None:
         configure_logging(f"rollout {rank}")
+        from verl.rollout import vllm_engine  # noqa: F401 - seconds of imports, while the policy is built
         from verl.rollout.server import VllmServer
 
         self._server = VllmServer(options, rank)

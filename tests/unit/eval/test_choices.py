@@ -76,6 +76,22 @@ def test_an_empty_response_is_wrong(name):
         assert BENCHMARKS[name].official(choice(("red", "blue"), "B"), response).score == 0.0
 
 
+@pytest.mark.parametrize(
+    ("response", "character"),
+    [
+        ("(A (B", "A"),
+        ("the red (that is, B (blue))", "t"),
+        ("((A)", None),
+        ("\n( C )", "C"),
+        (")A", None),
+        ("A(B)", "B"),
+    ],
+)
+def test_of_several_brackets_the_first_counts_to_lvbench_and_motionbench(response, character):
+    for name in ("lvbench", "motionbench"):
+        assert BENCHMARKS[name].official(choice("abc", "A"), response).parsed == character
+
+
 def test_only_the_answer_tag_is_read_where_our_own_prompt_asked_for_one():
     item, response = choice(("red", "blue", "green"), "C"), "<think>A or B?</think><answer>C</answer>"
     assert official_grade(BENCHMARKS["mlvu_dev"], "thinking", item, response).score == 1.0
@@ -129,5 +145,9 @@ def test_subtitles_go_with_the_frames_that_are_seen():
     assert asked["videomme_subtitles"](item, [film(1.0)]).user == silent
     placed = BENCHMARKS["longvideobench_subtitles"].ask["official"](spoken, [film(0.5, 4.5)]).user
     assert placed.startswith("<video>[0.0s - 1.0s] word 0\n[4.0s - 5.0s] word 4\nQuestion: Q?")
-    everything = BENCHMARKS["videomme_v2_subtitles"].ask["instruct"](spoken, [film(0.5)]).user
-    assert "word 0 word 1 word 2 word 3 word 4 word 5" in everything
+    second = BENCHMARKS["videomme_v2_subtitles"].ask["official"]
+    led = "<video>These are the frames of a video. This video's subtitles are listed below:\n"
+    assert second(spoken, [film(0.5)]).user.startswith(f"{led}word 0 word 1 word 2 word 3 word 4 word 5\nQuestion: Q?")
+    assert second(item, [film(0.5)]).user.startswith(f"{led}\nQuestion: Q?")
+    plain = BENCHMARKS["videomme_v2"].ask["official"](spoken, [film(0.5)]).user
+    assert plain.startswith("<video>These are the frames of a video.Question: Q?\nA. a\nB. b\nSelect the best answer")

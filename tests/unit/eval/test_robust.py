@@ -60,6 +60,47 @@ def test_cases_that_were_written_without_sight_of_the_parser():
     assert wrong == [("puts the pot on the stove and", None, "C")]
 
 
+CAPTIONS = ("Caption A: The cat sleeps.", "Caption B: The cat eats.")
+NUMBERED = ("Option 1: The cat sleeps.", "Option 2: The cat eats.")
+
+
+@pytest.mark.parametrize(
+    ("options", "response", "meant"),
+    [
+        (CAPTIONS, "Caption A", "A"),
+        (CAPTIONS, "caption a.", "A"),
+        (CAPTIONS, "Caption A fits the video better, for the cat lies still.", "A"),
+        (CAPTIONS, "The caption that fits is:\n\nCaption B: The cat eats.\n\nA bowl stands before it.", "B"),
+        (CAPTIONS, "Caption B: The cat eats.\n\nCaption A is wrong, as it does not sleep.", "B"),
+        (CAPTIONS, "The best one is:\n\nCaption A: The cat sleeps.\n\nCaption B does not show what happens.", "A"),
+        (CAPTIONS, "Neither Caption A nor Caption B.", None),
+        (NUMBERED, "Option 2", "B"),
+        (NUMBERED, "2.", "B"),
+        (NUMBERED, "<answer>Option 1: The cat sleeps.</answer>", "A"),
+        (NUMBERED, "Option B", "B"),
+        (NUMBERED, "Option 3", None),
+        (("Caption A: one", "Sentence B: two"), "Caption A", None),
+    ],
+)
+def test_options_may_be_told_by_their_names(options, response, meant):
+    assert pick_letter(response, options) == meant
+
+
+@pytest.mark.parametrize(
+    ("response", "meant"),
+    [
+        ("The cat is sleeping on a mat. This is evident from its closed eyes, and it never moves.", "A"),
+        ("The cat is sleeping. This can be seen from start to end. " + "Its eyes are closed all the time. " * 30, "A"),
+        ('The best word is "eating." This is due to the bowl, and the cat does not seem to be sleeping there.', "B"),
+        ("The cat is not sleeping. This is evident from its open eyes.", None),
+        ("The cat is sleeping or eating. This is evident from what it does.", None),
+        ("The cat is sleeping. A dog comes in and looks around for some time.", None),
+    ],
+)
+def test_a_claim_with_its_evidence_is_read(response, meant):
+    assert pick_letter(response, ("sleeping", "eating", "running")) == meant
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

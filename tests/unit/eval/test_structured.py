@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval.benchmark import BENCHMARKS, STYLES
-from eval.benchmarks import videommmu
+from eval.benchmarks import vcrbench, videommmu
 from eval.benchmarks.tempcompass import KINDS
 from eval.grading import robust_grade
 from eval.item import WRONG, EvalItem, Graded
@@ -263,6 +263,27 @@ def test_vcr_bench_asks_a_judge_only_where_reading_cannot_decide(tmp_path):
     spoken = ("[90, 150]", "1:30 to 2:30", "Answer: [90, 133]", "[90, 132]", "from the start on", "")
     assert [benchmark.official(span, text).score for text in spoken] == [1, 1, 1, 0, None, 0]
     assert benchmark.judge_case(choice, "a pair").references == ("B. two",)
+    inside = row | {"question": "How many?A. one\nB. two\n"}
+    (asked,) = items_of("vcrbench", tmp_path / "inside", [inside])
+    users = [benchmark.ask["official"](one, []).user for one in (choice, asked)]
+    assert users == ["<video>How many?\nA. one\nB. two", "<video>How many?A. one\nB. two"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("[10, 10, 50, 50]", 1.0),
+        ("[10,+10, 050,50]", 1.0),
+        ("[10, 10, 50, 30]", 0.0),
+        ("[10.0, 10, 50, 50]", None),
+        ("[1e999, 10, 50, 50]", None),
+        (f"[10, 10, 50, {10**320}]", 0.0),
+        ("[50, 50, 10, 10]", 0.0),
+    ],
+)
+def test_boxes_of_vcr_bench_are_whole_numbers_and_no_number_is_too_large(answer, wanted):
+    assert vcrbench.compare("[10, 10, 50, 50]", answer) == wanted
+    assert vcrbench.compare("[90, 150]", f"[0, {10**320}]") == vcrbench.compare("[90, 150]", "[90, 1e999]") == 0.0
 
 
 @pytest.mark.parametrize(
