@@ -45,7 +45,7 @@ def after_thinking(response: str) -> str:
     if not closed and "<think>" in rest:
         _, opened, rest = rest.partition("<answer>")
         rest = opened + rest
-    return rest.strip()
+    return rest if rest == response else rest.strip()  # what scripts make of spaces around an answer is theirs
 
 
 def robust_grade(item: EvalItem, response: str) -> Grade | None:

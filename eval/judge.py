@@ -44,7 +44,7 @@ class ItemJudge:
 def final_answer(response: str) -> str:
     """What a judge reads: the marked answer, or all that comes after the reasoning."""
     answer = read_answer(response)
-    return answer.text if answer.carrier in MARKED else after_thinking(response)
+    return answer.text if answer.carrier in MARKED else after_thinking(response).strip()
 
 
 def told_response(text: str) -> dict[str, object]:

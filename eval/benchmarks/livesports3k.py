@@ -36,8 +36,9 @@ register(
                 option="{letter}: {text}",
                 prefix="Answer:",
             ),
-            # The script takes the likelier of the letters as the next token; greedy text begins with the likeliest.
-            official=by_letter(lambda response: response[:1]),
+            # The script takes the likelier of the letters as the next token; greedy text begins with the likeliest,
+            # and a space before it belongs to the token.
+            official=by_letter(lambda response: response.removeprefix(" ")[:1]),
             breakdowns=tuple(OFFICIAL.labels),
             max_tokens={"official": 16},
         )
