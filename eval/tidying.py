@@ -13,6 +13,9 @@ _BLOCK = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6]|tr|td)\s?/?>", re.IGNORECAS
 _INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|font|code|mark|sup|sub)(?:\s[^<>]{0,80})?>", re.IGNORECASE)
 _TORN = re.compile(r"</[a-z]{0,6}\s{0,2}$")  # of a response that was cut
 _CONCLUSION = re.compile(r"<(/?)conclusion>", re.IGNORECASE)  # of models that think in stages
+_UNBOXED = re.compile(r"\\boxed\s?\{\s?(\(?[A-Za-z]\)?)\.?\s?$")  # of a response that was cut
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
+_CANNOT = re.compile("\\bcan(?:['\u2019]t| not)\\b", re.IGNORECASE)
 _ASKED = re.compile(r"^Q:.{0,500}\n{1,3}A:", re.MULTILINE)
 _ARROW = re.compile("\\s?(?:[\u2192\u21d2\u279c\u27a1\u2794]\ufe0f?|={1,2}>|->)")
 _END = re.compile(r"[^\w)\]}>\"'$*`+#%-]{1,12}$")
@@ -26,7 +29,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
-    r"\b(?:(?:no,? )?wait(?:,? no)?|actually|correction|i mean|sorry|on second thoughts?|scratch that)\b[\s,:.!-]{0,4}",
+    r"\b(?:(?:no,? )?wait(?:,? no)?|actually|hold on|correction|i mean|sorry|on second thoughts?|scratch that)\b"
+    r"[\s,:.!-]{0,4}",
     re.IGNORECASE,
 )
 
@@ -40,6 +44,7 @@ def tidied(response: str) -> str:
         text = _INLINE.sub("", _BLOCK.sub("\n", _TOKEN.sub("", text)))
     if "&" in text:
         text = html.unescape(text)
+    text = _CANNOT.sub("cannot", _STRUCK.sub("", _UNBOXED.sub(r"\\boxed{\1}", text)))
     return _TORN.sub("", _ASKED.sub("Answer:", text)).translate(_BRACKETS)
 
 

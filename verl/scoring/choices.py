@@ -54,7 +54,7 @@ _RUN = re.compile(r"[A-Z]{2,26}")
 _BEFORE_LABEL = re.compile(r"(?<![\w'])(?=[(\[]?[A-Z][.):\]]\s\S)")
 _BETWEEN = re.compile(r"\s*(?:[,;/&+\u3001]|\band\b)\s*|\s(?=[A-Z]\b)", re.IGNORECASE)
 _ENDS = re.compile(r"[\s,;]*(?:\band)?[\s,;]*$", re.IGNORECASE)
-_LATER_LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])[.):\]]\s\S")
+_LATER_LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])(?:[.):\]]| -)\s\S")
 
 
 @dataclass(frozen=True, slots=True)

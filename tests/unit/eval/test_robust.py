@@ -18,12 +18,12 @@ VECTORS = Path(__file__).parents[2] / "vectors"
 KNOWN = json.loads((VECTORS / "eval_choices.json").read_text())
 MESSY = json.loads((VECTORS / "eval_messy.json").read_text())
 BLIND = json.loads((VECTORS / "eval_blind.json").read_text())
-MISSED = {
-    "The third option",
-    "Comparing A with B, neither fits. C does.",
-    "24 + 4 = 28",
-    "Not sure. C maybe.",
-}  # no letter is read
+MISSED = {"Comparing A with B, neither fits. C does.", "Not sure. C maybe."}  # no letter is read
+
+
+COLOURS = ("red", "blue", "green", "yellow")
+NUMBERS = ("5", "6", "7", "25")
+PEOPLE = ("neighbor", "typical", "both of them")
 
 
 def test_all_known_cases_are_read_as_they_are_meant():
@@ -48,16 +48,66 @@ def test_messy_responses_are_read_as_a_person_would():
     assert kinds["right"] >= 470
 
 
-def test_cases_that_were_written_without_sight_of_the_parser():
-    """118 of these 120 were right at first; then `<CONCLUSION>` was added."""
-    options = BLIND["options"]
-    wrong = [
-        (response[-29:], meant, letter)
-        for name, response, meant in BLIND["cases"]
-        if (letter := pick_letter(response, options[name])) != meant
-    ]
-    assert len(BLIND["cases"]) == 120
-    assert wrong == [("puts the pot on the stove and", None, "C")]
+@pytest.mark.parametrize(
+    ("name", "count", "right"),
+    [("first", 120, 119), ("second", 160, 150), ("third", 160, 153)],
+)
+def test_cases_that_were_written_without_sight_of_the_parser(name, count, right):
+    """At first sight 118, 111 and 143 were right. What the second missed was mended before the third was written."""
+    kinds: Counter[str] = Counter()
+    for options, response, meant, *_ in BLIND[name]:
+        letter = pick_letter(response, BLIND["options"][options])
+        kinds["right" if letter == meant else "missed" if letter is None else "wrong"] += 1
+    wrong = 1 if name == "first" else 0  # a sentence cut off behind the name of an option
+    assert kinds == Counter(right=right, missed=count - right - wrong, wrong=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "response", "meant"),
+    [
+        (COLOURS, "I'd take the third option.", "C"),
+        (COLOURS, "The first option and the second option both fit.", None),
+        (COLOURS, "It is not the third option.", None),
+        (COLOURS, "Option 5", None),
+        (NUMBERS, "Option 1", None),  # the option of that number, or the first?
+        (NUMBERS, "Option 2", None),
+        (NUMBERS, "3 + 4 = 7", "C"),
+        (NUMBERS, "twenty-five", "D"),
+        (NUMBERS, "x = 6.0", "B"),
+        (NUMBERS, "It is 5, not 6.", "A"),
+        (COLOURS, "yelow", None),  # too short to be sure
+        (PEOPLE, "neighbour", "A"),
+        (PEOPLE, "both", "C"),
+        (PEOPLE, "atypical", None),  # another word, not a slip
+        (PEOPLE, "Is it the neighbor? No. Is it typical? Yes.", None),  # says nothing of the third
+        (PEOPLE, "Is it the neighbor? No. Is it typical? Yes. Both of them? No.", "B"),
+        (COLOURS, "red \u2717, blue \u2717, green \u2713, yellow \u2717", "C"),
+        (COLOURS, "red \u2717, blue \u2713, green \u2713, yellow \u2717", None),
+        (COLOURS, "B) blue is too dark. The last frame shows green.", "C"),
+        (COLOURS, "It's not red; it's yellow.", "D"),
+        (COLOURS, "B or maybe C", None),
+        (COLOURS, "It may be B or it may be C; I cannot decide.", None),
+        (COLOURS, "I cannot decide at first, but it is C.", "C"),
+        (COLOURS, "~~B~~ C", "C"),
+        (COLOURS, "Answer: B\n\nQuestion: And the house?\nAnswer: D", "B"),
+        (COLOURS, "Question: Which colour?\nAnswer: D", "D"),
+        (
+            COLOURS,
+            "Before I say whether B is right, and I think B might be, I read it again.\nQuestion: ...\nAnswer: D",
+            "D",
+        ),
+        (COLOURS, "<think>It is red.\n<answer>D</answer></think>", "D"),
+        (COLOURS, "<think>It is red.\n\nFinal answer: D", "D"),
+        (COLOURS, "<think>It is red. The answer is D.", None),
+        (COLOURS, "A - wrong\nB - wrong\nC - matches\nD - unlikely", "C"),
+        (COLOURS, '{"A": 0, "B": 0, "C": 1, "D": 0}', "C"),
+        (COLOURS, '{"A": 1, "B": 0, "C": 1, "D": 0}', None),
+        (COLOURS, "The answer is \\boxed{C", "C"),
+        (COLOURS, "\U0001f171\ufe0f", "B"),
+    ],
+)
+def test_places_numbers_verdicts_and_slips(options, response, meant):
+    assert pick_letter(response, options) == meant
 
 
 CAPTIONS = ("Caption A: The cat sleeps.", "Caption B: The cat eats.")
@@ -79,7 +129,7 @@ NUMBERED = ("Option 1: The cat sleeps.", "Option 2: The cat eats.")
         (NUMBERED, "<answer>Option 1: The cat sleeps.</answer>", "A"),
         (NUMBERED, "Option B", "B"),
         (NUMBERED, "Option 3", None),
-        (("Caption A: one", "Sentence B: two"), "Caption A", None),
+        (("Caption A: one", "Sentence B: two"), "Caption A", "A"),
     ],
 )
 def test_options_may_be_told_by_their_names(options, response, meant):
@@ -126,7 +176,26 @@ def test_what_stands_around_an_answer_and_what_takes_one_back():
 
 
 @pytest.mark.parametrize(
-    "part", ["A. ", "C is ", "not ", "answer: ", "(A", "\n- A: wrong", "wait, ", "<p>", "{'a", "\u7b54\u6848"]
+    "part",
+    [
+        "cannot decide ",
+        "~~",
+        "red? no. ",
+        "\\boxed{",
+        "B) is not so. ",
+        "\nquestion",
+        "option 2 ",
+        "A. ",
+        "C is ",
+        "not ",
+        "answer: ",
+        "(A",
+        "\n- A: wrong",
+        "wait, ",
+        "<p>",
+        "{'a",
+        "\u7b54\u6848",
+    ],
 )
 def test_reading_takes_no_longer_than_the_response(part):
     def seconds(count: int) -> float:
