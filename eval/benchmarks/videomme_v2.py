@@ -129,7 +129,7 @@ VIDEO_MME_V2 = Choices(
     words=Words(user=f"These are the frames of a video.{QUESTION}"),
     official=by_letter(partial(first_capital, letters="ABCDEFGH", leads=VIDEO_MME_V2_LEADS)),
     aggregate=figures,
-    budget=Budget(max_frames=64),
+    budget=Budget(fps=32.0, max_frames=64),  # as many of a short video too
 )
 
 
