@@ -126,16 +126,12 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
 
     A list with or without letters, an object of letters, lines, or the text of a list as Python writes it. Letters that
     stand in the list decide, not places; of options with one letter the first with words is taken, and a letter that is
-    left out has an empty text.
+    left out has an empty text. Where only some have a letter, it is taken off if at least two do, all in their places.
     """
-    given = _texts(value, where)
-    found_at = [_LABEL.match(one.strip()) for one in given]
-    labels = [found for found in found_at if found]
+    given = option_texts(value, where)
+    labels = [found for found in _labels(given) if found]
     if not given or len(labels) < len(given):
-        in_place = all(
-            found is None or found[1] == letter for found, letter in zip(found_at, ascii_uppercase, strict=False)
-        )
-        return _some_labelled(given, found_at) if in_place and len(labels) > 1 else given
+        return _some_labelled(given) if len(labels) > 1 else given
     texts: dict[str, str] = {}
     for found in labels:
         if not re.search(r"\w", texts.get(found[1], "")):
@@ -144,20 +140,26 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
     return tuple(texts.get(letter, "") for letter in ascii_uppercase[:last])
 
 
-def _some_labelled(given: Sequence[str], labels: Sequence[re.Match[str] | None]) -> tuple[str, ...]:
-    """The texts of options of which some lack their letter, or what stands behind it."""
-    return tuple(found.string[found.end() :] if found else one for one, found in zip(given, labels, strict=True))
+def _some_labelled(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts of options of which some lack their letter; as they are where one has the letter of another place."""
+    found_at = _labels(given)
+    if any(found and found[1] != letter for found, letter in zip(found_at, ascii_uppercase, strict=False)):
+        return given
+    return tuple(found.string[found.end() :] if found else one for one, found in zip(given, found_at, strict=True))
+
+
+def _labels(options: Sequence[str]) -> list[re.Match[str] | None]:
+    return [_LABEL.match(one.strip()) for one in options]
 
 
 def bare_options(value: Any, where: str) -> tuple[str, ...]:
     """Texts of options that have no letters: one is taken off only where all have theirs, from A on."""
-    given = _texts(value, where)
-    labels = [_LABEL.match(one.strip()) for one in given]
-    letters = [found[1] if found else "" for found in labels]
+    given = option_texts(value, where)
+    letters = [found[1] if found else "" for found in _labels(given)]
     return read_options(given, where) if letters == list(ascii_uppercase[: len(given)]) else given
 
 
-def _texts(value: Any, where: str) -> tuple[str, ...]:
+def option_texts(value: Any, where: str) -> tuple[str, ...]:
     """Options as they stand, in whatever form they come. What a file leaves out at the end of an object is none."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _literal(value)
@@ -185,7 +187,7 @@ def _literal(text: str) -> Any:
 
 def are_in_order(options: Sequence[str]) -> bool:
     """Whether the letters before options, if there are any, run from A on, and every option says something."""
-    labels = [_LABEL.match(one.strip()) for one in options]
+    labels = _labels(options)
     letters = [found[1] for found in labels if found]
     worded = all(found is None or found.string[found.end() :].strip() for found in labels)
     return worded and (not letters or letters == list(ascii_uppercase[: len(options)]))

@@ -13,7 +13,15 @@ from string import Formatter, ascii_uppercase
 from typing import Any, TypeAlias
 
 from eval.aggregate import accuracy
-from eval.annotations import NO_OPTION, letter_answer, read_annotations, read_options, split_options, unique
+from eval.annotations import (
+    NO_OPTION,
+    letter_answer,
+    option_texts,
+    read_annotations,
+    read_options,
+    split_options,
+    unique,
+)
 from eval.benchmark import Aggregate, Asker, Benchmark, Budget, Grader, Style, Wording
 from eval.grading import CHOICE
 from eval.item import EvalItem, Grade, Medium, Subtitle
@@ -183,7 +191,7 @@ def _question(row: Row, columns: Columns) -> tuple[str, tuple[str, ...]]:
     elif columns.are_labelled:
         options = read_options(fields[columns.options], row.where)
     else:
-        options = tuple(map(str, fields[columns.options]))
+        options = option_texts(fields[columns.options], row.where)
     if not options:
         raise DataError(f"{row.where}: there are no options in {columns.options or columns.question!r}")
     return question, options

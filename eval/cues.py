@@ -12,7 +12,8 @@ _CUES = (
     re.compile(
         r"\b(?i:answer|letter|option|choice|choose|pick|select|(?:go|going|stick|settle) with|think|believe|guess|say"
         r"|is|be|it's|that's|so|thus|hence"
-        r"|therefore|but|likely|leaves|leaving|leaning towards?)\b(?: only)?[\s:,*\"'(\[]{1,4}([A-Z])\b(?![\w'-])"
+        r"|therefore|(?<!anything )(?<!all )(?<!option )but|likely|leaves|leaving|(?<!was )leaning towards?)"
+        r"\b(?: only)?[\s:,*\"'(\[]{1,4}([A-Z])\b(?![\w'-])"
     ),
     # Chinese: answer or option (is), choose, but is; is, at the end
     re.compile("(?:\u7b54\u6848|\u9009\u9879|\u9009|\u800c\u662f)\\)?[\u662f\u4e3a:]?\\s?\\(?([A-Z])(?![A-Za-z])"),
@@ -39,7 +40,10 @@ _CUES = (
         r"|lettre|letra|lettera|buchstabe)){0,6}[\s:*]{1,4}\(?([A-Z])(?=\*{0,2}\s?(?:[.,;:()\[\]!]|$|(?:ist|es|est|\u00e9|\u00e8)\b))"
     ),
 )
-_MADE = re.compile(r"\b(?:makes?|making|leaves?|leaving) \(?([A-Z])\)? (?:as )?(?:the|my|our)\b")
+_MADE = re.compile(
+    r"\b(?:makes?|making|leaves?|leaving) \(?([A-Z])\)? (?:as )?(?:the|my|our)\b"
+    r"(?! (?:wrong|incorrect|least|worst|odd)\b)"
+)
 _PRAISED = re.compile(
     r"(?<![\w'])\(?([A-Z])(?:[.):](?:(?!\b[A-Z]\b)[^.;\n]){0,80})?\)?\s+(?:is\s+(?:the\s+)?(?:correct|right|best|answer"
     r"|(?:more|most) (?:accurate|likely|plausible|suitable|appropriate))"
@@ -52,7 +56,9 @@ _ARTICLE = re.compile(  # "A" before a noun
 )
 _LABEL = re.compile(r"\b(?:option|choice|letter) $", re.IGNORECASE)  # what follows is no article
 UNDECIDED = re.compile(
-    r"\b(?:cannot (?:decide|choose)|undecided|toss-up|between the two)\b(?!.*\b[A-HJ-Z]\b)", re.DOTALL
+    r"\b(?:cannot (?:decide|choose)|undecided|toss-up|between the two(?: options| choices|(?! \w)))\b"
+    r"(?!.*\b[A-HJ-Z]\b)",
+    re.DOTALL,
 )
 _INITIAL = re.compile(r"\.\s?[A-Z]\.")  # of a name
 _HEDGED = re.compile(
@@ -65,6 +71,7 @@ _DENIED = re.compile(
     "|\u3067\u306f(?:\u306a\u3044|\u3042\u308a\u307e\u305b\u3093)|(?:\uc774|\uac00)\\s?\uc544|[\uc740\ub294]\\s?\ud2c0)",
     re.IGNORECASE,
 )
+_DOUBTED = re.compile(r"\b(?:if|whether|why|doubt|unlikely|least)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[.;,]|\bbut\b")
 NEGATION = re.compile(r"\b(?:not|never|neither|nor|no|cannot|except|incorrect|wrong)\b|n't\b", re.IGNORECASE)
 
@@ -82,6 +89,7 @@ def cued(text: str, known: Options) -> str | None:
             continue
         if _HEDGED.match(after):
             return None
-        if not NEGATION.search(_CLAUSE.split(before)[-1]):
+        clause = _CLAUSE.split(before)[-1]
+        if not NEGATION.search(clause) and not _DOUBTED.search(clause):
             return letter
     return None

@@ -41,8 +41,8 @@ def sized(item: EvalItem, media: Sequence[MediaMetadata]) -> EvalItem:
 
 def after_thinking(response: str) -> str:
     """`response` without its reasoning, which an answer tag ends as well; nothing while it still thinks."""
-    _, closed, rest = response.rpartition("</think>")
-    if not closed and "<think>" in rest:
+    rest = response.rpartition("</think>")[2]
+    if "<think>" in rest:
         _, opened, rest = rest.partition("<answer>")
         rest = opened + rest
     return rest if rest == response else rest.strip()  # what scripts make of spaces around an answer is theirs

@@ -22,7 +22,6 @@ from verl.scoring.choices import Options
 from verl.scoring.text import loose, normalize
 
 TAIL_CHARS = 600  # of a long response, where its conclusion is looked for
-SHORT_CHARS = 64  # of a response that is nothing but an answer
 ANSWER_KEYS = ("answer", "option", "choice", "final_answer", "final answer")
 
 _HOMOGLYPHS: dict[int, int | str | None] = {
@@ -38,14 +37,14 @@ _STATED = re.compile(
     r"(?:answer|option|choice)(?: is)?\W{0,4}[:=-]\W{0,4}(.+)$",
     re.IGNORECASE | re.MULTILINE,
 )
-_FINAL = re.compile(r"\W{0,4}(?:the |my )?final answer\b", re.IGNORECASE)
+_FINAL = re.compile(r"\W{0,4}(?:the |my )?final answer(?: is\b|\W{0,3}:)", re.IGNORECASE)
 _THINK = re.compile(r"</?think>")
 _LETTER_ALONE = re.compile(r"\W{0,4}([A-Z])\W{0,4}")
-_LED = re.compile(r"\(?([A-Z])\)?, (?:though|although|even though|as|given|because|since)\b")
+_LED = re.compile(r"\(?([A-Z])\)?, (?:though|although|even though|as(?! well)|given|because|since)\b")
 _ALONE_NOT = re.compile(r"(.{1,80}?) (?:and |but )?not (.{1,60})", re.IGNORECASE)
 _DISMISSED = re.compile(
-    r"\W{0,4}(?:option )?\(?[A-Z][.):]\s[^.!?\n]{0,120}?\b(?:is|are|was|were|seems?|looks?)"
-    r" (?:(?:far |much )?too |wrong\b|incorrect\b|not\b|ruled out\b)[^.!?\n]{0,80}[.!?]\s+",
+    r"\W{0,4}(?:option )?\(?([A-Z])[.):]\s([^.!?\n]{0,120}?\b(?:is|are|was|were|seems?|looks?)"
+    r" (?:(?:far |much )?too |wrong\b|incorrect\b|not\b|ruled out\b)[^.!?\n]{0,80})[.!?]\s+",
     re.IGNORECASE,
 )
 # What the model asks itself when it has answered
@@ -57,7 +56,7 @@ def pick_letter(response: str, options: Sequence[str]) -> str | None:
     """The letter of the option that `response` ends up with; None when it picks none or several. Linear time."""
     response, options = _lettered(tidied(response), options)
     known, head = Options.of(options), _NEXT.split(response, maxsplit=1)[0]
-    is_answer = head != response and (len(head) <= SHORT_CHARS or _STATED.search(head))
+    is_answer = head != response and (known.pick(head) or _STATED.search(head))
     return (_pick(head, known) if is_answer else None) or _pick(response, known)
 
 
@@ -65,12 +64,12 @@ def _pick(response: str, known: Options) -> str | None:
     answer = read_answer(response, bare_chars=TAIL_CHARS)
     if answer.carrier is Carrier.NONE and response.rstrip().endswith("</think>"):
         inner = read_answer(_THINK.sub("", response), bare_chars=0)
-        answer = inner if inner.carrier is Carrier.TAG else answer
+        answer = inner if inner.is_clean else answer
     if answer.carrier in (Carrier.TAG, Carrier.OPEN_TAG, Carrier.BOXED) and not answer.text:
         return None
     said = answer.text or _after_thinking(response)
     text = answer.text or said[-TAIL_CHARS:].strip()
-    if UNDECIDED.search(text[-TAIL_CHARS:]):
+    if UNDECIDED.search(text[-TAIL_CHARS:]) and not known.pick(text):
         return None
     final = last_word(text)
     letter = (final and _read(final, known)) or _read(text, known) or claimed(said[:TAIL_CHARS], known)
@@ -104,14 +103,24 @@ def _read(text: str, known: Options) -> str | None:
         _concluded,
         meant,
     )
-    for _ in known.texts:
-        text = _DISMISSED.sub("", text, count=1) if _DISMISSED.match(text) else text
+    text = _undismissed(text, known)
     plain = normalize(text).translate(_HOMOGLYPHS)
     for candidate in dict.fromkeys((text, plain, undressed(plain))):
         for read in readings:
             if letter := read(candidate, known):
                 return letter
     return None
+
+
+def _undismissed(text: str, known: Options) -> str:
+    """`text` without the options at its start that are called wrong, one sentence each."""
+    rest = text
+    for _ in known.texts:
+        found = _DISMISSED.match(rest if rest == text else f"{rest} ")  # alone, it may be an answer
+        if found is None or loose(found[2]) == loose(known.texts.get(found[1].upper(), "")):
+            break
+        rest = rest[found.end() :]
+    return rest
 
 
 def _after_thinking(response: str) -> str:
@@ -132,7 +141,7 @@ def _json(text: str, known: Options) -> str | None:
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     answers = row
-    if isinstance(row, dict) and set(row) == set(known.texts):
+    if isinstance(row, dict) and set(row) == set(known.texts) and all(value in (0, 1) for value in row.values()):
         answers = [letter for letter, value in row.items() if value == 1]  # a table of ones and zeros, or of truths
     elif isinstance(row, dict):
         answers = [value for key, value in row.items() if str(key).casefold() in ANSWER_KEYS]

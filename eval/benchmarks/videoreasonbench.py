@@ -118,17 +118,17 @@ def _item(row: Row) -> EvalItem:
 
 def _labels(row: Row, dim: str, demo: str, *, ungraded: bool) -> dict[str, tuple[str, ...]]:
     fields = row.fields
-    if str(fields.get("num_state") or "1") not in SIZES or not str(fields.get("num_operation") or "1").isdigit():
-        told = fields.get("num_state"), fields.get("num_operation")
-        raise DataError(f"{row.where}: numbers of states and operations {told} are not known")
+    size, count = fields.get("num_state"), fields.get("num_operation")
+    if (size is not None and str(size) not in SIZES) or (count is not None and not str(count).isdecimal()):
+        raise DataError(f"{row.where}: numbers of states and operations {size, count} are not known")
     labels: dict[str, tuple[str, ...]] = {"demo": (demo,)}
     if dim:
         dimension = MERGED.get(dim, dim)
         labels |= {"dimension": (dimension,), "level": (LEVELS[dimension],)}
-    if fields.get("num_state") is not None:
-        labels["state size"] = (SIZES[str(fields["num_state"])],)
-    if fields.get("num_operation") is not None:
-        labels["operations"] = ("5-9" if int(fields["num_operation"]) < 10 else "10-14",)
+    if size is not None:
+        labels["state size"] = (SIZES[str(size)],)
+    if count is not None:
+        labels["operations"] = ("5-9" if int(count) < 10 else "10-14",)
     return labels | ({"not gradable": (NO_STATES,)} if ungraded else {})
 
 

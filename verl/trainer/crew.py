@@ -126,12 +126,12 @@ def _start_models(
     config: Config, plan: Plan, engine: EngineOptions, ranks: WorkerGroup, placement: Placement
 ) -> WorkerGroup:
     """Policy and engines. On a CPU they start side by side; on a GPU the engine measures what the policy left."""
-    alone = engine.device == "cpu"
-    devices = [[] for _ in range(len(ranks))] if alone else ranks.all("device_ids")
+    on_cpu = engine.device == "cpu"
+    devices = [[] for _ in range(len(ranks))] if on_cpu else ranks.all("device_ids")
     engines = _engine_group(engine, plan.num_servers, devices, ranks.watch, placement)
-    starting = engines.start_all("start") if alone else []
+    starting = engines.start_all("start") if on_cpu else []
     building = ranks.start_all("start", results([ranks.start(0, "rendezvous")], ranks.watch)[0])
-    if not alone:
+    if not on_cpu:
         results(building, ranks.watch)
         starting = engines.start_all("start")
     results([*building, *starting], ranks.watch)

@@ -48,6 +48,7 @@ def test_options_come_in_many_forms():
     assert read_options({"A": "x", "B": None, "C": "z"}, "row") == ("x", "", "z")
     assert read_options([3, 2.5], "row") == ("3", "2.5")
     assert read_options(["A. x", "B) y", "C z", "D. w"], "row") == ("x", "y", "C z", "w")
+    assert read_options(["A. x", "B) y", "z", "E. coli"], "row") == ("A. x", "B) y", "z", "E. coli")
     assert bare_options(["C. albicans", "B. subtilis", "E. coli"], "row") == ("C. albicans", "B. subtilis", "E. coli")
     assert bare_options(["A. x", "B. y"], "row") == bare_options("['x', 'y']", "row") == ("x", "y")
     with pytest.raises(DataError, match="row: options should be a list of texts"):
@@ -143,6 +144,9 @@ VSI = {"id": 4, "dataset": "d", "scene_name": "s", "question_type": "object_coun
         ),
         ("videoreasonbench", "a.json", {"k": {**CHIP, "num_state": 9}}, "row k: numbers of states"),
         ("videoreasonbench", "a.json", {"k": {**CHIP, "num_operation": "x"}}, "row k: numbers of states"),
+        ("videoreasonbench", "a.json", {"k": {**CHIP, "num_state": ""}}, "row k: numbers of states"),
+        ("longvideobench", "lvb_val.json", [{**LONG, "candidates": None}], "row 0: options should be a list"),
+        ("longvideobench", "lvb_val.json", [{**LONG, "candidates": "ab"}], "row 0: options should be a list"),
         ("hcstvg", "a.json", {"v.mp4": {"bbox": [], "st_frame": 1, "caption": "He sits."}}, "row v.mp4: there are no"),
         ("vsibench", "a.json", [{**VSI, "ground_truth": "nan"}], "row 0: the answer 'nan' is no number"),
         (

@@ -105,6 +105,7 @@ def test_one_digit_without_end_is_read_in_no_time():
         ("<think>A or <answer>B</answer>", "<answer>B</answer>"),  # never closed, as scripts do not mind either
         ("<think>A or <answer>B</answer></think>C", "C"),
         ("<think>A or", ""),
+        ("<think>A?</think> B <think>B or", ""),  # it thinks again
         (" B\n", " B\n"),
     ],
 )

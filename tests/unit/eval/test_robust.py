@@ -110,6 +110,71 @@ def test_places_numbers_verdicts_and_slips(options, response, meant):
     assert pick_letter(response, options) == meant
 
 
+METERS = ("2 meters", "3 meters", "5 meters")
+ROOMS = ("kitchen", "bedroom", "bathroom")
+SMILES = ("The man is smiling", "The man is not smiling", "The man is crying")
+TOLD = ("between the two chairs", "They are undecided", "She cannot decide what to wear")
+
+
+@pytest.mark.parametrize(
+    ("options", "response", "meant"),
+    [
+        (NUMBERS, "Neither 5 nor anything else.", None),
+        (NUMBERS, "I see no option that matches 7.", None),
+        (NUMBERS, "The woman is in her 5th year.", None),
+        (("1", "2", "3"), "The one on the left cannot be seen.", None),
+        (("1", "2", "3"), "One can see that the room is empty.", None),
+        (("1", "2", "3"), "There is one.", "A"),
+        (METERS, "The chair is 3 feet away.", None),
+        (METERS, "The room has 2 windows.", None),
+        (METERS, "about 3 metres", "B"),
+        (METERS, "3m", "B"),
+        (METERS, "I would say 5.", "C"),
+        (("yes", "no"), "There is no way to tell.", None),
+        (("yes", "no"), "No person can be seen in the video, and yet the door opens.", None),
+        (("yes", "no"), "I would say no.", "B"),
+        (("yes", "no"), "No - the man stays outside.", "B"),
+        (COLOURS, "The first option can be excluded.", None),
+        (COLOURS, "The third option looks unlikely.", None),
+        (COLOURS, "I would eliminate option 3.", None),
+        (COLOURS, "Any option but the first option.", None),
+        (COLOURS, "It's the second to last option.", None),
+        (COLOURS, "His first choice was the bus.", None),
+        (COLOURS, "The last choice he makes is unclear.", None),
+        (COLOURS, "A) red is wrong. B) blue is wrong. C) green is wrong.", None),
+        (COLOURS, "A) red is too dark. B) blue it is.", "B"),
+        (SMILES, "B. The man is not smiling. He frowns.", "B"),
+        (COLOURS, '{"A": 1, "B": 2, "C": 3, "D": 4}', None),
+        (COLOURS, '{"A": 1, "B": 0.5, "C": 0, "D": 0}', None),
+        (COLOURS, '{"A": false, "B": true, "C": false, "D": false}', "B"),
+        (COLOURS, "<think>I should write <answer>A</answer> in the end. The car looks dark</think>", None),
+        (COLOURS, "<think>hmm\nThe final answer might be B, but let me check", None),
+        (COLOURS, "<think>hmm\n**Final answer:** B", "B"),
+        (COLOURS, "This makes B the wrong choice.", None),
+        (COLOURS, "Eliminating A and C leaves B as our answer", "B"),
+        (COLOURS, "Anything but B.", None),
+        (COLOURS, "B, as well as C, fits.", None),
+        (COLOURS, "I doubt that B is correct.", None),
+        (COLOURS, "If B is correct, then I see nothing of it.", None),
+        (COLOURS, "I was leaning towards B until I saw the last frame, which shows green.", "C"),
+        (ROOMS, "The kitchen is so close to the bedroom.", None),
+        (ROOMS, "He leaves the kitchen so that he can look at the bathroom.", None),
+        (ROOMS, "The kitchen door is closed, so he goes to the bedroom.", "B"),
+        (ROOMS, "Let us look at the kitchen.\n\nQuestion: Where does he go?\nAnswer: bedroom", "B"),
+        (("left", "right"), "Here's the right answer:\nQuestion: which way?\nAnswer: left", "A"),
+        (TOLD, "<answer>between the two chairs</answer>", "A"),
+        (TOLD, "The cup stands between the two chairs.", "A"),
+        (TOLD, "They are undecided.", "B"),
+        (TOLD, "C. She cannot decide what to wear", "C"),
+        (TOLD, "I cannot choose between the two.", None),
+        (COLOURS, "It is unclear whether that is blue.", None),
+        (COLOURS, "The last frame rules out green.", None),
+    ],
+)
+def test_what_only_looks_like_a_choice(options, response, meant):
+    assert pick_letter(response, options) == meant
+
+
 CAPTIONS = ("Caption A: The cat sleeps.", "Caption B: The cat eats.")
 NUMBERED = ("Option 1: The cat sleeps.", "Option 2: The cat eats.")
 
