@@ -19,6 +19,12 @@ fail() {
 
 pip() { .venv/bin/python -m pip "$@" >>"$log" 2>&1; }
 
+install() {
+    pip install --no-compile "$@" || fail "pip install"
+    # On all cores, where pip takes one. Some packages carry files for other Pythons, which stay as they are.
+    .venv/bin/python -m compileall -qq -j 0 .venv/lib >>"$log" 2>&1 || true
+}
+
 can_import() { .venv/bin/python -c "import $1" >>"$log" 2>&1; }
 
 find_python() {
@@ -43,7 +49,7 @@ install_cpu() {
         say "pip does not find $torch; taking it from $cpu_index"
         index=(--extra-index-url "$cpu_index")
     fi
-    pip install ${index[@]+"${index[@]}"} "$torch" -e ".[cpu,dev]" || fail "pip install"
+    install ${index[@]+"${index[@]}"} "$torch" -e ".[cpu,dev]"
     cure_cpu
 }
 
@@ -82,7 +88,7 @@ rm -f "$stamp"
 : >"$log"
 case $flavour in
     cpu) install_cpu ;;
-    gpu) pip install -e ".[gpu,dev]" || fail "pip install" ;;
+    gpu) install -e ".[gpu,dev]" ;;
 esac
 can_import verl || fail "import verl"
 echo "$state" >"$stamp"
